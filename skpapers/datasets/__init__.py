@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Loaders of real data and generators of simulated data."""
+
+from skpapers.datasets._graphs import random_dag, random_weights
+from skpapers.datasets._linear_sem import make_linear_sem, simulate_linear_sem
+from skpapers.datasets._sachs import SACHS_EDGES, load_sachs
+
+__all__ = [
+    "SACHS_EDGES",
+    "load_sachs",
+    "make_linear_sem",
+    "random_dag",
+    "random_weights",
+    "simulate_linear_sem",
+]
