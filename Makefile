@@ -1,0 +1,80 @@
+# Every target makes the virtual environment that it needs; nothing to install before.
+PYTHON ?= python3
+EXTRAS ?= test
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv-numba-cache
+PYTEST := SCIPY_ARRAY_API=1 $(ONE_THREAD) .venv/bin/python -m pytest -q
+
+.PHONY: demo test test-oldest test-nojit test-all lint doc bench bench-causal-env reproduce clean
+
+# --- environments -------------------------------------------------------------------
+define environment
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -e ".[$(1)]" -c $(2)
+	touch $@
+endef
+
+.venv-demo/ready: pyproject.toml constraints.txt
+	$(call environment,plot$(comma)frames,constraints.txt)
+
+.venv/ready: pyproject.toml constraints.txt
+	$(call environment,$(EXTRAS),constraints.txt)
+
+.venv-oldest/ready: pyproject.toml constraints-oldest.txt
+	$(call environment,test,constraints-oldest.txt)
+
+.venv-lint/ready: pyproject.toml constraints.txt
+	$(call environment,lint,constraints.txt)
+
+.venv-doc/ready: pyproject.toml constraints.txt
+	$(call environment,doc,constraints.txt)
+
+.venv-bench/ready: pyproject.toml constraints.txt
+	$(call environment,bench$(comma)test,constraints.txt)
+
+.venv-bench-causal/ready: asv_bench/requirements-causal.txt constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r asv_bench/requirements-causal.txt -c constraints.txt
+	touch $@
+
+comma := ,
+
+# --- the main job -------------------------------------------------------------------
+demo: .venv-demo/ready
+	.venv-demo/bin/python -m skpapers.demo
+
+# --- tests --------------------------------------------------------------------------
+test: .venv/ready
+	$(PYTEST) -n 2
+
+test-all: .venv/ready
+	SKPAPERS_TESTS_GLOBAL_RANDOM_SEED=all $(PYTEST) -n 2 -m "slow or not slow"
+
+test-nojit: .venv/ready
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -n 2 -m kernels tests
+
+test-oldest: .venv-oldest/ready
+	SCIPY_ARRAY_API=1 $(ONE_THREAD) .venv-oldest/bin/python -m pytest -q -n 2 tests
+
+lint: .venv-lint/ready
+	.venv-lint/bin/ruff check .
+	.venv-lint/bin/ruff format --check .
+	.venv-lint/bin/mypy
+
+# --- documentation and benchmarks ---------------------------------------------------
+doc: .venv-doc/ready
+	$(ONE_THREAD) .venv-doc/bin/python -m sphinx -b html -W --keep-going -q doc doc/_build/html
+	.venv-doc/bin/python doc/check_links.py doc/_build/html
+
+bench: .venv-bench/ready
+	cd asv_bench && $(ONE_THREAD) ../.venv-bench/bin/python -m asv machine --yes && \
+	$(ONE_THREAD) ../.venv-bench/bin/python -m asv run --python=same --quick --show-stderr
+
+bench-causal-env: .venv-bench-causal/ready
+
+# make reproduce METHOD=colide
+reproduce: .venv-bench/ready .venv-bench-causal/ready
+	$(ONE_THREAD) .venv-bench/bin/python asv_bench/reproduce/$(METHOD).py
+
+clean:
+	rm -rf .venv .venv-* doc/_build doc/generated doc/gallery demo-output

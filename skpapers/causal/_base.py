@@ -1,0 +1,491 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What all learners of linear causal graphs share.
+
+The model of d variables is x = mean + (x - mean) W + z with a weighted adjacency W of
+an acyclic graph (W[i, j] != 0 means i -> j, so rows are causes) and independent noise
+z. All that a learner needs of an (n, d) table is its covariance C = XᵀX / n after
+centring; everything that a user does with the fitted graph needs W, the mean and the
+noise. So this base turns tables into C, hands C to `BaseLinearDAG._learn`, and offers
+predictions, residuals, likelihoods, samples and interventions for what comes back.
+"""
+
+from abc import ABCMeta, abstractmethod
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any
+from warnings import warn
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skpapers.utils import DataConditionWarning
+from skpapers.utils._callbacks import CallbackSupportMixin, with_callbacks
+from skpapers.utils._estimator import DocumentedEstimator, all_or_nothing
+from skpapers.utils._optional import import_optional
+from skpapers.utils._sklearn import fit_context, get_feature_names
+from skpapers.utils._threads import single_thread
+
+FLOATS = (np.float64, np.float32)
+_CHUNK_ENTRIES = 1 << 22  # rows are centred in pieces of 32 MB
+
+
+@dataclass
+class LearnedDAG:
+    """What a learner hands back; all of it speaks of the columns that it was given.
+
+    Attributes
+    ----------
+    adjacency : ndarray of shape (d, d)
+        Weights of the acyclic graph.
+    raw_adjacency : ndarray of shape (d, d)
+        Weights before small ones were cut.
+    order : ndarray of shape (d,)
+        Causal order of ``adjacency``, causes first.
+    noise_std : ndarray of shape (d,)
+        Standard deviation of the noise.
+    attributes : dict
+        Further fitted attributes, by name without the trailing underscore, that do not
+        depend on the number of columns.
+    """
+
+    adjacency: np.ndarray
+    raw_adjacency: np.ndarray
+    order: np.ndarray
+    noise_std: np.ndarray
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def mean_and_covariance(X):
+    """Return the column means and the covariance (divisor n) in float64."""
+    n, d = X.shape
+    mean = X.mean(axis=0, dtype=np.float64)
+    covariance = np.zeros((d, d))
+    step = max(1, _CHUNK_ENTRIES // d)
+    for start in range(0, n, step):
+        centred = X[start : start + step] - mean
+        with np.errstate(over="ignore", invalid="ignore"):  # looked for afterwards
+            covariance += centred.T @ centred
+    return mean, covariance / n
+
+
+def residual_variances(covariance, adjacency):
+    """Return diag((I - W)ᵀ C (I - W)), floored far below the columns' variances."""
+    left_over = np.eye(len(adjacency)) - adjacency
+    variances = np.einsum("ij,ij->j", left_over, covariance @ left_over)
+    return np.maximum(variances, 1e-20 * np.diag(covariance))
+
+
+class BaseLinearDAG(
+    CallbackSupportMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    DocumentedEstimator,
+    metaclass=ABCMeta,
+):
+    """Base of the learners of linear causal graphs.
+
+    A learner implements `_learn`; the rest is here.
+    """
+
+    @abstractmethod
+    def _learn(self, C, n_samples, columns):
+        """Learn a graph from the covariance of columns that all vary.
+
+        Parameters
+        ----------
+        C : ndarray of shape (d, d)
+            Covariance with divisor ``n_samples``, float64, C-contiguous, not to be
+            changed.
+        n_samples : int
+            Number of rows behind ``C``.
+        columns : ndarray of shape (d,)
+            Indices of these columns in the user's table, for parameters that speak of
+            columns.
+
+        Returns
+        -------
+        LearnedDAG
+            The graph over these columns.
+        """
+
+    @all_or_nothing
+    @fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit(self, X, y=None):
+        """Learn the causal graph of the columns of a table.
+
+        The columns are centred and never rescaled: what is learnt may depend on their
+        units (see `skpapers.causal.sortability_report`).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The table: numeric, finite, at least two rows. It is never changed.
+        y : None
+            Ignored, present for API consistency.
+
+        Returns
+        -------
+        self : object
+            The fitted learner.
+
+        Raises
+        ------
+        ValueError
+            If X is not numeric and finite, or if all its columns are constant.
+        """
+        X = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
+        with single_thread():
+            mean, C = mean_and_covariance(X)
+            rounding = len(X) * np.finfo(np.float64).eps * np.abs(mean)
+            self._fit_statistics(C, mean, len(X), rounding, X.dtype)
+        return self
+
+    @all_or_nothing
+    @fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit_covariance(self, covariance, n_samples, *, mean=None):
+        """Learn the causal graph from a covariance matrix.
+
+        Parameters
+        ----------
+        covariance : array-like of shape (n_features, n_features)
+            Covariance of the columns (divisor ``n_samples``). The column names of a
+            data frame are kept.
+        n_samples : int
+            Number of rows behind it, at least 2.
+        mean : array-like of shape (n_features,), default=None
+            Means of the columns; None stands for zeros.
+
+        Returns
+        -------
+        self : object
+            The fitted learner.
+
+        Raises
+        ------
+        ValueError
+            If the matrix is not square, symmetric and finite with a non-negative
+            diagonal, if ``mean`` does not fit it, or if ``n_samples`` is below 2.
+        """
+        names = get_feature_names(covariance)
+        C = check_array(covariance, dtype=np.float64, input_name="covariance")
+        _check_covariance(C, n_samples)
+        d = len(C)
+        mean = np.zeros(d) if mean is None else np.asarray(mean, dtype=np.float64)
+        if mean.shape != (d,):
+            raise ValueError(f"mean must have shape ({d},), got {mean.shape}.")
+        self.n_features_in_ = d
+        vars(self).pop("feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = names
+        with single_thread():
+            C = (C + C.T) / 2
+            self._fit_statistics(C, mean, int(n_samples), np.zeros(d), C.dtype)
+        return self
+
+    def _fit_statistics(self, C, mean, n_samples, rounding, dtype):
+        """Learn on the columns whose deviation exceeds the rounding error of C."""
+        if not np.isfinite(C).all():
+            raise ValueError(
+                "The covariance of X overflows: divide the columns by a common number."
+            )
+        std = np.sqrt(np.diag(C))
+        varies = std > rounding
+        columns = np.flatnonzero(varies)
+        constant = np.flatnonzero(~varies)
+        if len(columns) == 0:
+            raise ValueError("All columns are constant: there is nothing to learn.")
+        if len(constant):
+            names = self.get_feature_names_out()
+            warn(
+                f"Constant columns are left without edges: {list(names[constant])}.",
+                DataConditionWarning,
+                stacklevel=2,
+            )
+        block = np.ix_(columns, columns)
+        learned = self._learn(np.ascontiguousarray(C[block]), n_samples, columns)
+
+        def spread(values):
+            full = np.zeros(C.shape[: values.ndim], dtype=dtype)
+            full[block if values.ndim == 2 else columns] = values
+            return full
+
+        self.adjacency_ = spread(learned.adjacency)
+        self.raw_adjacency_ = spread(learned.raw_adjacency)
+        self.causal_order_ = np.concatenate([columns[learned.order], constant])
+        self.noise_std_ = spread(learned.noise_std)
+        residuals = residual_variances(C[block], learned.adjacency)
+        self.residual_std_ = spread(np.sqrt(residuals))
+        self.mean_ = mean.astype(dtype)
+        self.covariance_ = C.astype(dtype)
+        self.n_samples_seen_ = n_samples
+        for name, value in learned.attributes.items():
+            setattr(self, f"{name}_", value)
+
+    def _validate(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, dtype=FLOATS)
+
+    def predict(self, X):
+        """Predict each variable from its parents.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The table.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            Conditional mean of each column given its parents' values.
+        """
+        X = self._validate(X)
+        return self.mean_ + (X - self.mean_) @ self.adjacency_
+
+    def transform(self, X):
+        """Return the exogenous noise of each variable: what its parents leave over.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The table.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            The residuals (X - mean)(I - W).
+        """
+        return self._residuals(self._validate(X))
+
+    def _residuals(self, X):
+        centred = X - self.mean_
+        return centred - centred @ self.adjacency_
+
+    def inverse_transform(self, Z):
+        """Rebuild the table from its exogenous noise.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_features)
+            Residuals as from `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            The table mean + Z (I - W)⁻¹.
+        """
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=FLOATS, input_name="Z")
+        if Z.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"Z has {Z.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        return self.mean_ + self._propagate(Z)
+
+    def score(self, X, y=None):
+        """Return the mean Gaussian log-likelihood of a row under the fitted graph.
+
+        Higher is better, also on rows that were not used in fitting, so it serves in
+        `sklearn.model_selection.GridSearchCV`. Columns that were constant in fitting
+        do not count.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The table.
+        y : None
+            Ignored, present for API consistency.
+
+        Returns
+        -------
+        float
+            Mean log-likelihood in nats.
+        """
+        Z = self._residuals(self._validate(X)).astype(np.float64, copy=False)
+        std = self.residual_std_.astype(np.float64, copy=False)
+        varies = std > 0
+        std = std[varies]
+        fit = np.mean((Z[:, varies] / std) ** 2, axis=0).sum()
+        return float(-0.5 * (np.log(2 * np.pi * std**2).sum() + fit))
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw rows from the fitted linear Gaussian model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState instance or None, default=None
+            Source of the random numbers.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            The rows.
+        """
+        return self.intervene({}, n_samples=n_samples, random_state=random_state)
+
+    def intervene(self, do, *, n_samples=None, random_state=None):
+        """Predict what happens when some variables are set from outside.
+
+        An intervention do(x_i = v) cuts the edges into x_i and lets the value v act on
+        all descendants of x_i; the other variables keep their mechanisms.
+
+        Parameters
+        ----------
+        do : dict
+            Values by column name or index, for example ``{"PKC": 20.0}``, in the
+            units of the table.
+        n_samples : int, default=None
+            None returns the means under the intervention, a number that many random
+            rows.
+        random_state : int, RandomState instance or None, default=None
+            Source of the random numbers, used if ``n_samples`` is given.
+
+        Returns
+        -------
+        ndarray of shape (n_features,) or (n_samples, n_features)
+            Means, or rows drawn from the linear Gaussian model, under the intervention.
+
+        Raises
+        ------
+        ValueError
+            If a name or index is unknown, or a value is not a finite number.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skpapers.causal import TopologicalSwap
+        >>> rng = np.random.default_rng(0)
+        >>> cause = rng.standard_normal(1000)
+        >>> X = np.column_stack([cause, 2 * cause + rng.standard_normal(1000)])
+        >>> learner = TopologicalSwap().fit(X)
+        >>> learner.intervene({0: 3.0}).round(1)  # the effect follows
+        array([3. , 6.1])
+        >>> learner.intervene({1: 3.0}).round(1)  # the cause does not
+        array([-0., 3.])
+        """
+        check_is_fitted(self)
+        columns, values = self._parse_intervention(do)
+        d = self.n_features_in_
+        if n_samples is None:
+            Z = np.zeros((1, d), dtype=self.adjacency_.dtype)
+        else:
+            if not isinstance(n_samples, Integral) or n_samples < 1:
+                raise ValueError(
+                    f"n_samples must be None or a positive integer, got {n_samples!r}."
+                )
+            rng = check_random_state(random_state)
+            Z = rng.standard_normal((n_samples, d)) * self.residual_std_
+        Z = Z.astype(self.adjacency_.dtype, copy=False)
+        Z[:, columns] = values - self.mean_[columns]
+        X = self.mean_ + self._propagate(Z, cut=columns)
+        return X[0] if n_samples is None else X
+
+    def _parse_intervention(self, do):
+        names = {name: j for j, name in enumerate(self.get_feature_names_out())}
+        columns, values = [], []
+        for key, value in dict(do).items():
+            column = names.get(key, key) if isinstance(key, str) else key
+            if not isinstance(column, Integral) or not 0 <= column < len(names):
+                raise ValueError(
+                    f"do speaks of the column {key!r}; known are the names "
+                    f"{list(names)} and the indices 0 to {len(names) - 1}."
+                )
+            if not np.isscalar(value) or not np.isfinite(value):
+                raise ValueError(f"do[{key!r}] must be a finite number, got {value!r}.")
+            columns.append(int(column))
+            values.append(value)
+        return np.array(columns, dtype=np.intp), np.array(values, dtype=np.float64)
+
+    def _propagate(self, Z, cut=()):
+        """Return Z (I - W)⁻¹ with the edges into ``cut`` removed from W.
+
+        In causal order I - W is triangular, so one solve does it.
+        """
+        order = self.causal_order_
+        W = self.adjacency_.copy()
+        W[:, cut] = 0
+        left_over = np.eye(len(W), dtype=W.dtype) - W[np.ix_(order, order)]
+        X = np.empty_like(Z)
+        X[:, order] = solve_triangular(
+            left_over, Z[:, order].T, trans="T", unit_diagonal=True
+        ).T
+        return X
+
+    @property
+    def total_effects_(self):
+        """Total causal effects, ndarray of shape (`n_features_in_`, `n_features_in_`).
+
+        Entry (i, j) is the change of x_j when x_i is set one unit higher: the sum over
+        all directed paths from i to j of the products of their weights, (I - W)⁻¹; the
+        diagonal is 1.
+        """
+        check_is_fitted(self)
+        return self._propagate(np.eye(self.n_features_in_, dtype=self.mean_.dtype))
+
+    def to_frame(self):
+        """Return the edges as a data frame, in causal order of their sources.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row an edge: ``source``, ``target``, ``weight`` (direct effect) and
+            ``total_effect``, both in units of the target per unit of the source.
+        """
+        check_is_fitted(self)
+        pandas = import_optional("pandas", extra="frames", needed_by="to_frame")
+        names = self.get_feature_names_out()
+        position = np.argsort(self.causal_order_)
+        sources, targets = np.nonzero(self.adjacency_)
+        rows = np.lexsort([position[targets], position[sources]])
+        edge = sources[rows], targets[rows]
+        return pandas.DataFrame(
+            {
+                "source": names[edge[0]],
+                "target": names[edge[1]],
+                "weight": self.adjacency_[edge],
+                "total_effect": self.total_effects_[edge],
+            }
+        )
+
+    def to_networkx(self):
+        """Return the graph as a networkx graph with named nodes and edge weights.
+
+        Returns
+        -------
+        networkx.DiGraph
+            Nodes in column order; every edge has the attribute ``weight``.
+        """
+        check_is_fitted(self)
+        networkx = import_optional("networkx", extra="plot", needed_by="to_networkx")
+        graph = networkx.DiGraph()
+        names = self.get_feature_names_out()
+        graph.add_nodes_from(names)
+        graph.add_weighted_edges_from(
+            (names[i], names[j], float(self.adjacency_[i, j]))
+            for i, j in zip(*np.nonzero(self.adjacency_), strict=True)
+        )
+        return graph
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _check_covariance(C, n_samples):
+    if C.shape[0] != C.shape[1]:
+        raise ValueError(f"covariance must be square, got shape {C.shape}.")
+    scale = np.abs(C).max()
+    if np.abs(C - C.T).max() > 1e-8 * scale:
+        raise ValueError("covariance must be symmetric.")
+    if (np.diag(C) < 0).any():
+        raise ValueError("covariance has a negative variance on its diagonal.")
+    if not isinstance(n_samples, Integral) or n_samples < 2:
+        raise ValueError(f"n_samples must be an integer >= 2, got {n_samples!r}.")
