@@ -22,13 +22,19 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skpapers.utils import DataConditionWarning
+from skpapers.utils._array_api import (
+    array_namespace,
+    check_same_namespace,
+    float_dtypes,
+    like,
+    to_numpy,
+)
 from skpapers.utils._callbacks import CallbackSupportMixin, with_callbacks
 from skpapers.utils._estimator import DocumentedEstimator, all_or_nothing
 from skpapers.utils._optional import import_optional
 from skpapers.utils._sklearn import fit_context, get_feature_names
 from skpapers.utils._threads import single_thread
 
-FLOATS = (np.float64, np.float32)
 _CHUNK_ENTRIES = 1 << 22  # rows are centred in pieces of 32 MB
 
 
@@ -59,16 +65,20 @@ class LearnedDAG:
 
 
 def mean_and_covariance(X):
-    """Return the column means and the covariance (divisor n) in float64."""
+    """Return the column means and the covariance (divisor n) in float64.
+
+    The n d² operations run in the library and on the device of X.
+    """
+    xp = array_namespace(X)
     n, d = X.shape
-    mean = X.mean(axis=0, dtype=np.float64)
-    covariance = np.zeros((d, d))
+    mean = xp.mean(xp.astype(X, xp.float64, copy=False), axis=0)
+    covariance = 0.0
     step = max(1, _CHUNK_ENTRIES // d)
     for start in range(0, n, step):
-        centred = X[start : start + step] - mean
+        centred = X[start : min(start + step, n), :] - mean
         with np.errstate(over="ignore", invalid="ignore"):  # looked for afterwards
-            covariance += centred.T @ centred
-    return mean, covariance / n
+            covariance = covariance + centred.T @ centred
+    return to_numpy(mean), to_numpy(covariance / n)
 
 
 def residual_variances(covariance, adjacency):
@@ -137,11 +147,12 @@ class BaseLinearDAG(
         ValueError
             If X is not numeric and finite, or if all its columns are constant.
         """
-        X = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
+        X = validate_data(self, X, dtype=float_dtypes(X), ensure_min_samples=2)
+        n_samples = X.shape[0]
         with single_thread():
             mean, C = mean_and_covariance(X)
-            rounding = len(X) * np.finfo(np.float64).eps * np.abs(mean)
-            self._fit_statistics(C, mean, len(X), rounding, X.dtype)
+            rounding = n_samples * np.finfo(np.float64).eps * np.abs(mean)
+            self._fit_statistics(C, mean, n_samples, rounding, X)
         return self
 
     @all_or_nothing
@@ -184,19 +195,20 @@ class BaseLinearDAG(
             self.feature_names_in_ = names
         with single_thread():
             C = (C + C.T) / 2
-            self._fit_statistics(C, mean, int(n_samples), np.zeros(d), C.dtype)
+            self._fit_statistics(C, mean, int(n_samples), np.zeros(d), C)
         return self
 
-    def _fit_statistics(self, C, mean, n_samples, rounding, dtype):
-        """Learn on the columns whose deviation exceeds the rounding error of C."""
+    def _fit_statistics(self, C, mean, n_samples, rounding, reference):
+        """Learn on the columns that vary by more than ``rounding``.
+
+        Fitted arrays get the library, the device and the dtype of ``reference``.
+        """
         if not np.isfinite(C).all():
             raise ValueError(
                 "The covariance of X overflows: divide the columns by a common number."
             )
-        std = np.sqrt(np.diag(C))
-        varies = std > rounding
-        columns = np.flatnonzero(varies)
-        constant = np.flatnonzero(~varies)
+        varies = np.sqrt(np.diag(C)) > rounding
+        columns, constant = np.flatnonzero(varies), np.flatnonzero(~varies)
         if len(columns) == 0:
             raise ValueError("All columns are constant: there is nothing to learn.")
         if len(constant):
@@ -207,28 +219,35 @@ class BaseLinearDAG(
                 stacklevel=2,
             )
         block = np.ix_(columns, columns)
-        learned = self._learn(np.ascontiguousarray(C[block]), n_samples, columns)
+        C_block = np.ascontiguousarray(C[block])
+        learned = self._learn(C_block, n_samples, columns)
+        residuals = residual_variances(C_block, learned.adjacency)
+
+        def fitted(values):
+            return like(values, reference, dtype=reference.dtype)
 
         def spread(values):
-            full = np.zeros(C.shape[: values.ndim], dtype=dtype)
+            full = np.zeros(C.shape[: values.ndim])
             full[block if values.ndim == 2 else columns] = values
-            return full
+            return fitted(full)
 
         self.adjacency_ = spread(learned.adjacency)
         self.raw_adjacency_ = spread(learned.raw_adjacency)
-        self.causal_order_ = np.concatenate([columns[learned.order], constant])
+        order = np.concatenate([columns[learned.order], constant])
+        self.causal_order_ = like(order.astype(np.int64), reference)
         self.noise_std_ = spread(learned.noise_std)
-        residuals = residual_variances(C[block], learned.adjacency)
         self.residual_std_ = spread(np.sqrt(residuals))
-        self.mean_ = mean.astype(dtype)
-        self.covariance_ = C.astype(dtype)
+        self.mean_ = fitted(mean)
+        self.covariance_ = fitted(C)
         self.n_samples_seen_ = n_samples
         for name, value in learned.attributes.items():
             setattr(self, f"{name}_", value)
 
-    def _validate(self, X):
+    def _validate(self, X, method):
         check_is_fitted(self)
-        return validate_data(self, X, reset=False, dtype=FLOATS)
+        X = validate_data(self, X, reset=False, dtype=float_dtypes(X))
+        check_same_namespace(self, method, X, self.adjacency_)
+        return X
 
     def predict(self, X):
         """Predict each variable from its parents.
@@ -243,7 +262,7 @@ class BaseLinearDAG(
         ndarray of shape (n_samples, n_features)
             Conditional mean of each column given its parents' values.
         """
-        X = self._validate(X)
+        X = self._validate(X, "predict")
         return self.mean_ + (X - self.mean_) @ self.adjacency_
 
     def transform(self, X):
@@ -259,7 +278,7 @@ class BaseLinearDAG(
         ndarray of shape (n_samples, n_features)
             The residuals (X - mean)(I - W).
         """
-        return self._residuals(self._validate(X))
+        return self._residuals(self._validate(X, "transform"))
 
     def _residuals(self, X):
         centred = X - self.mean_
@@ -279,13 +298,15 @@ class BaseLinearDAG(
             The table mean + Z (I - W)⁻¹.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=FLOATS, input_name="Z")
+        Z = check_array(Z, dtype=float_dtypes(Z), input_name="Z")
         if Z.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"Z has {Z.shape[1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."
             )
-        return self.mean_ + self._propagate(Z)
+        check_same_namespace(self, "inverse_transform", Z, self.adjacency_)
+        effects = like(self._effects(), Z, dtype=Z.dtype)
+        return self.mean_ + Z @ effects
 
     def score(self, X, y=None):
         """Return the mean Gaussian log-likelihood of a row under the fitted graph.
@@ -306,12 +327,14 @@ class BaseLinearDAG(
         float
             Mean log-likelihood in nats.
         """
-        Z = self._residuals(self._validate(X)).astype(np.float64, copy=False)
-        std = self.residual_std_.astype(np.float64, copy=False)
-        varies = std > 0
-        std = std[varies]
-        fit = np.mean((Z[:, varies] / std) ** 2, axis=0).sum()
-        return float(-0.5 * (np.log(2 * np.pi * std**2).sum() + fit))
+        Z = self._residuals(self._validate(X, "score"))
+        xp = array_namespace(Z)
+        mean_square = to_numpy(xp.mean(xp.astype(Z, xp.float64) ** 2, axis=0))
+        variance = to_numpy(self.residual_std_).astype(np.float64) ** 2
+        varies = variance > 0
+        variance, mean_square = variance[varies], mean_square[varies]
+        log_density = np.log(2 * np.pi * variance) + mean_square / variance
+        return float(-0.5 * log_density.sum())
 
     def sample(self, n_samples=1, random_state=None):
         """Draw rows from the fitted linear Gaussian model.
@@ -373,19 +396,21 @@ class BaseLinearDAG(
         check_is_fitted(self)
         columns, values = self._parse_intervention(do)
         d = self.n_features_in_
+        mean = to_numpy(self.mean_)
         if n_samples is None:
-            Z = np.zeros((1, d), dtype=self.adjacency_.dtype)
+            Z = np.zeros((1, d))
         else:
             if not isinstance(n_samples, Integral) or n_samples < 1:
                 raise ValueError(
                     f"n_samples must be None or a positive integer, got {n_samples!r}."
                 )
             rng = check_random_state(random_state)
-            Z = rng.standard_normal((n_samples, d)) * self.residual_std_
-        Z = Z.astype(self.adjacency_.dtype, copy=False)
-        Z[:, columns] = values - self.mean_[columns]
-        X = self.mean_ + self._propagate(Z, cut=columns)
-        return X[0] if n_samples is None else X
+            Z = rng.standard_normal((n_samples, d)) * to_numpy(self.residual_std_)
+        Z[:, columns] = values - mean[columns]
+        X = mean + Z @ self._effects(cut=columns)
+        X[:, columns] = values  # exactly
+        X = X[0] if n_samples is None else X
+        return like(X, self.mean_, dtype=self.mean_.dtype)
 
     def _parse_intervention(self, do):
         names = {name: j for j, name in enumerate(self.get_feature_names_out())}
@@ -403,20 +428,17 @@ class BaseLinearDAG(
             values.append(value)
         return np.array(columns, dtype=np.intp), np.array(values, dtype=np.float64)
 
-    def _propagate(self, Z, cut=()):
-        """Return Z (I - W)⁻¹ with the edges into ``cut`` removed from W.
-
-        In causal order I - W is triangular, so one solve does it.
-        """
-        order = self.causal_order_
-        W = self.adjacency_.copy()
+    def _effects(self, cut=()):
+        """Return (I - W)⁻¹ with the edges into ``cut`` removed from W (NumPy)."""
+        order = to_numpy(self.causal_order_)
+        W = to_numpy(self.adjacency_).astype(np.float64)
         W[:, cut] = 0
-        left_over = np.eye(len(W), dtype=W.dtype) - W[np.ix_(order, order)]
-        X = np.empty_like(Z)
-        X[:, order] = solve_triangular(
-            left_over, Z[:, order].T, trans="T", unit_diagonal=True
-        ).T
-        return X
+        triangle = np.eye(len(W)) - W[np.ix_(order, order)]
+        effects = np.empty_like(W)
+        effects[np.ix_(order, order)] = solve_triangular(
+            triangle, np.eye(len(W)), unit_diagonal=True
+        )
+        return effects
 
     @property
     def total_effects_(self):
@@ -427,7 +449,7 @@ class BaseLinearDAG(
         diagonal is 1.
         """
         check_is_fitted(self)
-        return self._propagate(np.eye(self.n_features_in_, dtype=self.mean_.dtype))
+        return like(self._effects(), self.mean_, dtype=self.mean_.dtype)
 
     def to_frame(self):
         """Return the edges as a data frame, in causal order of their sources.
@@ -441,16 +463,17 @@ class BaseLinearDAG(
         check_is_fitted(self)
         pandas = import_optional("pandas", extra="frames", needed_by="to_frame")
         names = self.get_feature_names_out()
-        position = np.argsort(self.causal_order_)
-        sources, targets = np.nonzero(self.adjacency_)
+        adjacency = to_numpy(self.adjacency_)
+        position = np.argsort(to_numpy(self.causal_order_))
+        sources, targets = np.nonzero(adjacency)
         rows = np.lexsort([position[targets], position[sources]])
         edge = sources[rows], targets[rows]
         return pandas.DataFrame(
             {
                 "source": names[edge[0]],
                 "target": names[edge[1]],
-                "weight": self.adjacency_[edge],
-                "total_effect": self.total_effects_[edge],
+                "weight": adjacency[edge],
+                "total_effect": to_numpy(self.total_effects_)[edge],
             }
         )
 
@@ -467,15 +490,17 @@ class BaseLinearDAG(
         graph = networkx.DiGraph()
         names = self.get_feature_names_out()
         graph.add_nodes_from(names)
+        adjacency = to_numpy(self.adjacency_)
         graph.add_weighted_edges_from(
-            (names[i], names[j], float(self.adjacency_[i, j]))
-            for i, j in zip(*np.nonzero(self.adjacency_), strict=True)
+            (names[i], names[j], float(adjacency[i, j]))
+            for i, j in zip(*np.nonzero(adjacency), strict=True)
         )
         return graph
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.array_api_support = True
         return tags
 
 
