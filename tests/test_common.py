@@ -1,0 +1,201 @@
+"""What every public estimator keeps, whoever adds it: discovery finds them all."""
+
+import pickle
+from functools import partial
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import skops.io
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skpapers.utils import DataConditionWarning
+from skpapers.utils.discovery import all_estimators
+
+# Cheap arguments, by class.
+SMALL: dict[str, dict] = {}
+# Expected failures: class -> check -> reason. Every entry needs a test in its place.
+EXPECTED: dict[str, dict[str, str]] = {}
+
+# Methods whose results must not depend on how an estimator travelled.
+RESULTS = ("predict", "predict_proba", "decision_function", "transform", "score")
+
+
+def _instance(name, cls):
+    return cls(**SMALL.get(name, {}))
+
+
+ESTIMATORS = [_instance(name, cls) for name, cls in all_estimators()]
+each_estimator = pytest.mark.parametrize(
+    "estimator", ESTIMATORS, ids=lambda e: type(e).__name__
+)
+
+
+@parametrize_with_checks(
+    ESTIMATORS,
+    expected_failed_checks=lambda e: EXPECTED.get(type(e).__name__, {}),
+    xfail_strict=True,
+)
+# The suite fits tables of any shape, also with fewer rows than columns.
+@pytest.mark.filterwarnings("ignore::skpapers.utils.DataConditionWarning")
+# Some of its targets have no cause among the columns.
+@pytest.mark.filterwarnings("ignore:No features were selected")
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def table(global_random_seed):
+    """A table with a chain of effects and a target that depends on two columns."""
+    rng = np.random.default_rng(global_random_seed)
+    X = rng.standard_normal((120, 4))
+    X[:, 1] += 1.5 * X[:, 0]
+    X[:, 2] -= 1.2 * X[:, 1]
+    y = 2 * X[:, 1] - X[:, 3] + rng.standard_normal(120)
+    return X, y
+
+
+def _results(estimator, X, y):
+    found = {}
+    for method in RESULTS:
+        if hasattr(estimator, method):
+            arguments = (X, y) if method == "score" else (X,)
+            found[method] = np.asarray(getattr(estimator, method)(*arguments))
+    return found
+
+
+def _assert_same(left, right):
+    assert left.keys() == right.keys()
+    assert left
+    for method, value in left.items():
+        np.testing.assert_array_equal(value, right[method], err_msg=method)
+
+
+def _seeded(estimator):
+    estimator = clone(estimator)
+    if "random_state" in estimator.get_params():
+        estimator.set_params(random_state=0)
+    return estimator
+
+
+@each_estimator
+def test_is_deterministic(estimator, table):
+    first, second = (_seeded(estimator).fit(*table) for _ in range(2))
+    _assert_same(_results(first, *table), _results(second, *table))
+
+
+@each_estimator
+def test_leaves_the_global_random_state_alone(estimator, table):
+    before = np.random.get_state()[1].copy()  # noqa: NPY002 (it is what we guard)
+    fitted = clone(estimator).fit(*table)
+    _results(fitted, *table)
+    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+@each_estimator
+def test_reads_memory_maps_and_changes_nothing(estimator, table, tmp_path):
+    joblib.dump(table, tmp_path / "table")
+    X, y = joblib.load(tmp_path / "table", mmap_mode="r")
+    fitted = _seeded(estimator).fit(X, y)
+    _assert_same(
+        _results(fitted, X, y), _results(_seeded(estimator).fit(*table), *table)
+    )
+    writeable = [part.copy() for part in table]
+    _results(clone(estimator).fit(*writeable), *writeable)
+    for before, after in zip(table, writeable, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@each_estimator
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_takes_any_memory_order(estimator, table, order):
+    X, y = table
+    fitted = _seeded(estimator).fit(np.asarray(X, order=order), y)
+    reference = _seeded(estimator).fit(X, y)
+    for method, value in _results(fitted, X, y).items():
+        expected = _results(reference, X, y)[method]
+        np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-8)
+
+
+@each_estimator
+@pytest.mark.parametrize("frame", [pd.DataFrame, partial(pl.DataFrame, orient="row")])
+def test_takes_frames(estimator, table, frame):
+    X, y = table
+    names = ["age", "dose", "blood pressure", "weight"]
+    if frame is pd.DataFrame:
+        as_frame = frame(X, columns=names)
+    else:
+        as_frame = frame(X, schema=names)
+    fitted = _seeded(estimator).fit(as_frame, y)
+    assert list(fitted.feature_names_in_) == names
+    plain = _seeded(estimator).fit(X, y)
+    _assert_same(_results(fitted, as_frame, y), _results(plain, X, y))
+
+
+@each_estimator
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_set_output(estimator, table, library):
+    if not hasattr(estimator, "transform"):
+        return
+    X, y = table
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    fitted = _seeded(estimator).set_output(transform=library).fit(frame, y)
+    out = fitted.transform(frame)
+    assert type(out).__module__.startswith(library)
+    assert list(out.columns) == list(fitted.get_feature_names_out())
+    plain = _seeded(estimator).fit(frame, y).transform(frame)
+    np.testing.assert_array_equal(out.to_numpy(), np.asarray(plain))
+
+
+@each_estimator
+def test_pickles(estimator, table):
+    fitted = _seeded(estimator).fit(*table)
+    copy = pickle.loads(pickle.dumps(fitted))
+    _assert_same(_results(copy, *table), _results(fitted, *table))
+
+
+@each_estimator
+def test_persists_through_skops(estimator, table):
+    """Nothing but numbers, strings and our own classes may be in the state."""
+    fitted = _seeded(estimator).fit(*table)
+    data = skops.io.dumps(fitted)
+    untrusted = skops.io.get_untrusted_types(data=data)
+    assert all(name.startswith("skpapers.") for name in untrusted), untrusted
+    copy = skops.io.loads(data, trusted=untrusted)
+    _assert_same(_results(copy, *table), _results(fitted, *table))
+
+
+@each_estimator
+def test_refit_forgets(estimator, table):
+    X, y = table
+    fitted = _seeded(estimator).fit(X[:, :3], y).fit(X, y)
+    _assert_same(_results(fitted, X, y), _results(_seeded(estimator).fit(X, y), X, y))
+
+
+@each_estimator
+def test_history_and_iterations(estimator, table):
+    fitted = _seeded(estimator).fit(*table)
+    if hasattr(fitted, "n_iter_"):
+        assert type(fitted.n_iter_) is int
+        assert fitted.n_iter_ >= 1
+
+
+@each_estimator
+def test_html_links_to_the_documentation(estimator, table):
+    name = type(estimator).__name__
+    page = f"generated/{type(estimator).__module__.rpartition('.')[0]}.{name}.html"
+    assert page in clone(estimator)._repr_html_()
+    assert page in _seeded(estimator).fit(*table)._repr_html_()
+
+
+@each_estimator
+def test_wide_and_constant_tables_are_named(estimator):
+    """A data condition is told by our own warning class, or is no condition."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12, 5))
+    X[:, 2] = 3.5
+    with pytest.warns(DataConditionWarning, match="[Cc]onstant"):
+        _seeded(estimator).fit(X, X[:, 0] + X[:, 1])
