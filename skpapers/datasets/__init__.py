@@ -3,12 +3,15 @@
 
 from skpapers.datasets._graphs import random_dag, random_weights
 from skpapers.datasets._linear_sem import make_linear_sem, simulate_linear_sem
+from skpapers.datasets._nonlinear_sem import make_logistic_sem, make_nonlinear_sem
 from skpapers.datasets._sachs import SACHS_EDGES, load_sachs
 
 __all__ = [
     "SACHS_EDGES",
     "load_sachs",
     "make_linear_sem",
+    "make_logistic_sem",
+    "make_nonlinear_sem",
     "random_dag",
     "random_weights",
     "simulate_linear_sem",

@@ -167,7 +167,9 @@ def random_dag(
     orientation="new_to_old",
     random_state=None,
 ):
-    """Draw a random directed acyclic graph with shuffled labels.
+    """Draw a random directed acyclic graph.
+
+    The labels are shuffled, so that the order of the nodes tells nothing.
 
     Parameters
     ----------
@@ -181,9 +183,9 @@ def random_dag(
         - ``"er"``: exactly `n_edges` of the ``d (d - 1) / 2`` pairs of a random order,
           all choices equally likely (Erdős–Rényi).
         - ``"er_bernoulli"``: each pair with the same probability, independently.
-        - ``"sf"``: scale-free (Barabási–Albert). Nodes come one after the other; each
-          links to older nodes with a probability in proportion to their degree. The
-          number of edges is exact: ``k d - k (k + 1) / 2`` edges are the textbook
+        - ``"sf"``: scale-free (Barabási–Albert [1]_). Nodes come one after the other;
+          each links to older nodes with a probability in proportion to their degree.
+          The number of edges is exact: ``k d - k (k + 1) / 2`` edges are the textbook
           graph with ``k`` edges a new node, and a surplus goes to random nodes, one
           each.
         - ``"bipartite"``: a fifth of the nodes are causes of the others.
@@ -267,6 +269,11 @@ def random_weights(dag, weight_range=(0.5, 2.0), random_state=None):
     ValueError
         If `dag` is not square, not finite or has a cycle, or `weight_range` is not a
         pair ``0 <= low <= high``.
+
+    See Also
+    --------
+    random_dag : Graphs to put weights on.
+    simulate_linear_sem : Samples from the weights.
 
     Notes
     -----

@@ -85,15 +85,15 @@ def load_sachs(*, subset="observational", return_X_graph=False, as_frame=False):
     """Load the flow-cytometry data of Sachs et al. with their consensus network.
 
     Amounts of 11 phosphorylated proteins and phospholipids in single human immune
-    cells, and the 17 causal edges among them that biologists agreed on: the standard
-    real benchmark of causal discovery. Nothing is downloaded.
+    cells, and the 17 causal edges among them that biologists agreed on [1]_: the
+    standard real benchmark of causal discovery. Nothing is downloaded.
 
-    =================  ==========================================
-    Rows               853 (``"observational"``) or 7466 (``"all"``)
-    Features           11, real, positive
-    Edges              17
-    Conditions         9
-    =================  ==========================================
+    ==========  ================================================
+    Rows        853 (``"observational"``) or 7466 (``"all"``)
+    Features    11, real, positive
+    Edges       17
+    Conditions  9
+    ==========  ================================================
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def load_sachs(*, subset="observational", return_X_graph=False, as_frame=False):
     ----------
     .. [1] K. Sachs, O. Perez, D. Pe'er, D. A. Lauffenburger and G. P. Nolan, "Causal
        protein-signaling networks derived from multiparameter single-cell data",
-       Science 308 (2005) 523-529. :doi:`10.1126/science.1105809`
+       Science 308 (2005) 523-529. https://doi.org/10.1126/science.1105809
 
     Examples
     --------
