@@ -2,7 +2,10 @@
 PYTHON ?= python3
 EXTRAS ?= test,torch
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
-export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv-numba-cache
+# A cached kernel is not rebuilt when a kernel that it calls changes in another file, so
+# the cache is named after the content of all of them.
+KERNELS := $(sort $(wildcard skpapers/*/_kernels.py skpapers/*/_kernels/*.py skpapers/utils/_graph.py))
+export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv-numba-cache/$(shell cat $(KERNELS) | cksum | cut -d' ' -f1)
 PYTEST := SCIPY_ARRAY_API=1 $(ONE_THREAD) .venv/bin/python -m pytest -q
 
 .PHONY: demo test test-oldest test-nojit test-all lint doc bench bench-causal-env reproduce clean
