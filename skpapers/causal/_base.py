@@ -11,7 +11,7 @@ predictions, residuals, likelihoods, samples and interventions for what comes ba
 
 from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 from warnings import warn
 
@@ -21,6 +21,7 @@ from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skpapers.causal._moments import merge_moments, moments
 from skpapers.utils import DataConditionWarning
 from skpapers.utils._array_api import (
     array_namespace,
@@ -32,10 +33,12 @@ from skpapers.utils._array_api import (
 from skpapers.utils._callbacks import CallbackSupportMixin, with_callbacks
 from skpapers.utils._estimator import DocumentedEstimator, all_or_nothing
 from skpapers.utils._optional import import_optional
-from skpapers.utils._sklearn import fit_context, get_feature_names
+from skpapers.utils._sklearn import (
+    check_sample_weight,
+    fit_context,
+    get_feature_names,
+)
 from skpapers.utils._threads import single_thread
-
-_CHUNK_ENTRIES = 1 << 22  # rows are centred in pieces of 32 MB
 
 
 @dataclass
@@ -62,23 +65,6 @@ class LearnedDAG:
     order: np.ndarray
     noise_std: np.ndarray
     attributes: dict[str, Any] = field(default_factory=dict)
-
-
-def mean_and_covariance(X):
-    """Return the column means and the covariance (divisor n) in float64.
-
-    The n d² operations run in the library and on the device of X.
-    """
-    xp = array_namespace(X)
-    n, d = X.shape
-    mean = xp.mean(xp.astype(X, xp.float64, copy=False), axis=0)
-    covariance = 0.0
-    step = max(1, _CHUNK_ENTRIES // d)
-    for start in range(0, n, step):
-        centred = X[start : min(start + step, n), :] - mean
-        with np.errstate(over="ignore", invalid="ignore"):  # looked for afterwards
-            covariance = covariance + centred.T @ centred
-    return to_numpy(mean), to_numpy(covariance / n)
 
 
 def residual_variances(covariance, adjacency):
@@ -109,8 +95,8 @@ class BaseLinearDAG(
         C : ndarray of shape (d, d)
             Covariance with divisor ``n_samples``, float64, C-contiguous, not to be
             changed.
-        n_samples : int
-            Number of rows behind ``C``.
+        n_samples : float
+            Number of rows behind ``C``, or the sum of their weights.
         columns : ndarray of shape (d,)
             Indices of these columns in the user's table, for parameters that speak of
             columns.
@@ -124,7 +110,7 @@ class BaseLinearDAG(
     @all_or_nothing
     @fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Learn the causal graph of the columns of a table.
 
         The columns are centred and never rescaled: what is learnt may depend on their
@@ -136,6 +122,8 @@ class BaseLinearDAG(
             The table: numeric, finite, at least two rows. It is never changed.
         y : None
             Ignored, present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; a weight of two counts as a row that stands twice.
 
         Returns
         -------
@@ -145,15 +133,66 @@ class BaseLinearDAG(
         Raises
         ------
         ValueError
-            If X is not numeric and finite, or if all its columns are constant.
+            If X is not numeric and finite (rows with missing values have to be dropped
+            or imputed before), if all its columns are constant, or if a weight is
+            negative or all are zero.
         """
-        X = validate_data(self, X, dtype=float_dtypes(X), ensure_min_samples=2)
-        n_samples = X.shape[0]
-        with single_thread():
-            mean, C = mean_and_covariance(X)
-            rounding = n_samples * np.finfo(np.float64).eps * np.abs(mean)
-            self._fit_statistics(C, mean, n_samples, rounding, X)
+        self._learn_from(*self._read(X, sample_weight, reset=True))
         return self
+
+    @all_or_nothing
+    @fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def partial_fit(self, X, y=None, sample_weight=None, *, learn=True):
+        """Add rows to what was seen so far and learn the graph of all of it.
+
+        Only the number of rows, the means and the covariance are kept, so the memory
+        does not grow with the rows, and the graph is that of one fit on all of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Further rows; at least two in the first call.
+        y : None
+            Ignored, present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights as in `fit`.
+        learn : bool, default=True
+            False only adds the rows: say so in all calls but the last when the graph
+            in between is of no interest.
+
+        Returns
+        -------
+        self : object
+            The learner.
+
+        Raises
+        ------
+        ValueError
+            As `fit`, or if X has other columns than before.
+        """
+        first = not hasattr(self, "_moments")
+        new, reference = self._read(X, sample_weight, reset=first)
+        both = new if first else merge_moments(self._moments, new)
+        if learn:
+            self._learn_from(both, reference)
+        else:
+            self._moments = both
+        return self
+
+    def _read(self, X, sample_weight, reset):
+        """Return the moments of a validated table, and the table."""
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=float_dtypes(X),
+            ensure_min_samples=2 if reset else 1,
+        )
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, X)
+        with single_thread():
+            return moments(X, sample_weight), X
 
     @all_or_nothing
     @fit_context(prefer_skip_nested_validation=True)
@@ -166,7 +205,7 @@ class BaseLinearDAG(
         covariance : array-like of shape (n_features, n_features)
             Covariance of the columns (divisor ``n_samples``). The column names of a
             data frame are kept.
-        n_samples : int
+        n_samples : float
             Number of rows behind it, at least 2.
         mean : array-like of shape (n_features,), default=None
             Means of the columns; None stands for zeros.
@@ -193,20 +232,20 @@ class BaseLinearDAG(
         vars(self).pop("feature_names_in_", None)
         if names is not None:
             self.feature_names_in_ = names
-        with single_thread():
-            C = (C + C.T) / 2
-            self._fit_statistics(C, mean, int(n_samples), np.zeros(d), C)
+        self._learn_from((float(n_samples), mean, (C + C.T) / 2), C)
         return self
 
-    def _fit_statistics(self, C, mean, n_samples, rounding, reference):
-        """Learn on the columns that vary by more than ``rounding``.
+    def _learn_from(self, moments, reference):
+        """Learn on the columns that vary by more than rounding errors.
 
         Fitted arrays get the library, the device and the dtype of ``reference``.
         """
+        n, mean, C = moments
         if not np.isfinite(C).all():
             raise ValueError(
                 "The covariance of X overflows: divide the columns by a common number."
             )
+        rounding = n * np.finfo(np.float64).eps * np.abs(mean)
         varies = np.sqrt(np.diag(C)) > rounding
         columns, constant = np.flatnonzero(varies), np.flatnonzero(~varies)
         if len(columns) == 0:
@@ -220,7 +259,8 @@ class BaseLinearDAG(
             )
         block = np.ix_(columns, columns)
         C_block = np.ascontiguousarray(C[block])
-        learned = self._learn(C_block, n_samples, columns)
+        with single_thread():
+            learned = self._learn(C_block, n, columns)
         residuals = residual_variances(C_block, learned.adjacency)
 
         def fitted(values):
@@ -239,7 +279,8 @@ class BaseLinearDAG(
         self.residual_std_ = spread(np.sqrt(residuals))
         self.mean_ = fitted(mean)
         self.covariance_ = fitted(C)
-        self.n_samples_seen_ = n_samples
+        self.n_samples_seen_ = int(n) if n == int(n) else n
+        self._moments = moments
         for name, value in learned.attributes.items():
             setattr(self, f"{name}_", value)
 
@@ -497,6 +538,9 @@ class BaseLinearDAG(
         )
         return graph
 
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "adjacency_")  # rows alone, from partial_fit, are no graph
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -512,5 +556,5 @@ def _check_covariance(C, n_samples):
         raise ValueError("covariance must be symmetric.")
     if (np.diag(C) < 0).any():
         raise ValueError("covariance has a negative variance on its diagonal.")
-    if not isinstance(n_samples, Integral) or n_samples < 2:
-        raise ValueError(f"n_samples must be an integer >= 2, got {n_samples!r}.")
+    if not isinstance(n_samples, Real) or not n_samples >= 2:
+        raise ValueError(f"n_samples must be a number >= 2, got {n_samples!r}.")

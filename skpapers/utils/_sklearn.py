@@ -5,6 +5,7 @@ Everything that the package takes from a module of scikit-learn whose name begin
 an underscore passes through here, so that a new release breaks one file.
 """
 
+from array_api_compat import array_namespace
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -13,6 +14,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_params,
 )
+from sklearn.utils.validation import _check_sample_weight
 from sklearn.utils.validation import _get_feature_names as get_feature_names
 
 __all__ = [
@@ -20,7 +22,18 @@ __all__ = [
     "Interval",
     "Options",
     "StrOptions",
+    "check_sample_weight",
     "fit_context",
     "get_feature_names",
     "validate_params",
 ]
+
+
+def check_sample_weight(sample_weight, X):
+    """Return weights of the dtype and library of X, non-negative and not all zero."""
+    weight = _check_sample_weight(
+        sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+    )
+    if not array_namespace(weight).any(weight > 0):
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weight

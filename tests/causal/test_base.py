@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
+from sklearn.exceptions import NotFittedError
 
-from skpapers.causal._base import BaseLinearDAG, LearnedDAG, mean_and_covariance
+from skpapers.causal._base import BaseLinearDAG, LearnedDAG
 from skpapers.utils import DataConditionWarning
 
 
@@ -33,13 +34,6 @@ def table(global_random_seed):
     rng = np.random.default_rng(global_random_seed)
     mixing = np.triu(rng.uniform(0.5, 1.5, (4, 4)))
     return rng.standard_normal((200, 4)) @ mixing + np.array([0, 5, -3, 100])
-
-
-def test_covariance_equals_numpy(table, monkeypatch):
-    monkeypatch.setattr("skpapers.causal._base._CHUNK_ENTRIES", 4 * 7)
-    mean, C = mean_and_covariance(table)
-    np.testing.assert_allclose(mean, table.mean(axis=0))
-    np.testing.assert_allclose(C, np.cov(table.T, bias=True), rtol=1e-12)
 
 
 def test_residuals_and_back(table):
@@ -221,3 +215,54 @@ def test_interrupted_fit_changes_nothing(table, fitted):
 def test_inverse_transform_refuses_another_width(table):
     with pytest.raises(ValueError, match="expecting 4 features"):
         KnownOrder().fit(table).inverse_transform(table[:, :3])
+
+
+def test_weights_count_as_repeated_rows(table, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    weight = rng.integers(0, 4, len(table))
+    weighted = KnownOrder().fit(table, sample_weight=weight)
+    repeated = KnownOrder().fit(np.repeat(table, weight, axis=0))
+    assert weighted.n_samples_seen_ == repeated.n_samples_seen_
+    np.testing.assert_allclose(weighted.adjacency_, repeated.adjacency_, rtol=1e-8)
+    np.testing.assert_allclose(weighted.residual_std_, repeated.residual_std_)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"), [(-1, "[Nn]egative"), (0, "at least one non-zero")]
+)
+def test_bad_weights(table, weight, message):
+    with pytest.raises(ValueError, match=message):
+        KnownOrder().fit(table, sample_weight=np.full(len(table), weight))
+
+
+def test_parts_equal_the_whole(table):
+    whole = KnownOrder().fit(table)
+    parts = KnownOrder()
+    for rows in np.array_split(table, [3, 50, 51]):
+        parts.partial_fit(rows)
+    assert parts.n_samples_seen_ == len(table)
+    np.testing.assert_allclose(parts.adjacency_, whole.adjacency_, rtol=1e-8)
+    np.testing.assert_allclose(parts.mean_, whole.mean_)
+    late = KnownOrder()
+    for rows in np.array_split(table, 4):
+        late.partial_fit(rows, learn=rows is None)
+    with pytest.raises(NotFittedError):
+        late.predict(table)
+    late = late.partial_fit(table[:1], sample_weight=[1e-300])
+    np.testing.assert_allclose(late.adjacency_, whole.adjacency_, rtol=1e-8)
+
+
+def test_partial_fit_refuses_other_columns(table):
+    learner = KnownOrder().partial_fit(table)
+    with pytest.raises(ValueError, match="3 features"):
+        learner.partial_fit(table[:, :3])
+
+
+def test_fit_forgets_what_partial_fit_saw(table):
+    learner = KnownOrder().partial_fit(table + 100).fit(table)
+    np.testing.assert_array_equal(learner.mean_, KnownOrder().fit(table).mean_)
+
+
+def test_partial_fit_continues_a_fit(table):
+    learner = KnownOrder().fit(table[:80]).partial_fit(table[80:])
+    np.testing.assert_allclose(learner.covariance_, KnownOrder().fit(table).covariance_)
