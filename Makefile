@@ -1,6 +1,6 @@
 # Every target makes the virtual environment that it needs; nothing to install before.
 PYTHON ?= python3
-EXTRAS ?= test,torch
+EXTRAS ?= test,torch,dask
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 # A cached kernel is not rebuilt when a kernel that it calls changes in another file, so
 # the cache is named after the content of all of them.
