@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from skpapers.causal import TopologicalSwap
 from skpapers.causal._base import BaseLinearDAG, LearnedDAG, residual_variances
 from skpapers.causal._feature_selector import (
     CausalFeatureSelector,
@@ -73,6 +74,7 @@ def make_table(seed, n=2000):
 
 @parametrize_with_checks(
     [
+        CausalFeatureSelector(),
         CausalFeatureSelector(VarianceOrder(alpha=0.0)),
         CausalFeatureSelector(VarianceOrder(alpha=0.0), kind="markov_blanket"),
         CausalFeatureSelector(VarianceOrder(), target=0),
@@ -81,7 +83,7 @@ def make_table(seed, n=2000):
 )
 @pytest.mark.filterwarnings(
     "ignore:No features were selected:UserWarning",
-    "ignore:Constant columns:skpapers.utils.DataConditionWarning",
+    "ignore::skpapers.utils.DataConditionWarning",
 )
 def test_sklearn_contract(estimator, check):
     check(estimator)
@@ -329,9 +331,8 @@ def test_classification_with_labels():
 
 
 def test_default_learner_and_documentation_link():
-    topological_swap = pytest.importorskip("skpapers.causal._topological_swap")
     X, y = make_table(0)
     selector = CausalFeatureSelector().fit(X, y)
-    assert isinstance(selector.learner_, topological_swap.TopologicalSwap)
+    assert isinstance(selector.learner_, TopologicalSwap)
     html = selector._repr_html_()
     assert "skpapers.causal.CausalFeatureSelector.html" in html
