@@ -1,4 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Graphs and effects of causes from tables."""
 
-__all__: list[str] = []
+from skpapers.causal._colide import CoLiDE
+from skpapers.causal._display import DAGDisplay
+from skpapers.causal._feature_selector import CausalFeatureSelector
+from skpapers.causal._order_search import best_order_exact, order_score
+from skpapers.causal._topological_swap import TopologicalSwap, polish_dag
+
+__all__ = [
+    "CausalFeatureSelector",
+    "CoLiDE",
+    "DAGDisplay",
+    "TopologicalSwap",
+    "best_order_exact",
+    "order_score",
+    "polish_dag",
+]
