@@ -34,8 +34,8 @@ scored in O(d), all d (d - 1) insertions in O(d²).
 
 **Exchange.** Let a at position p and b at position q > p change places. With
 
-    t = R[b, k]² + ... + R[b, q]²          (variance of b given the nodes before k),
-    w = U[a, p]² + ... + U[a, k-1]²        (1 / variance of a given the others before k),
+    t = R[b, k]² + ... + R[b, q]²      (variance of b given the nodes before k),
+    w = U[a, p]² + ... + U[a, k-1]²    (1 / variance of a given the others before k),
     g = R[b, p] U[a, p] + ... + R[b, k-1] U[a, k-1]
 
 and D_k = t w + g², the node at position k between them changes its variance to
