@@ -358,7 +358,7 @@ class DAGDisplay:
         if ax is None:
             letters = max(len(line) for name in shown for line in name.split("\n"))
             unit = np.array([0.35 + 0.085 * max(letters, 3), 0.8])
-            size = np.clip((high - low) * unit, [4.5, 3.0], [16.0, 14.0])
+            size = np.clip((high - low) * unit, [5.0, 3.0], [16.0, 14.0])
             pyplot = matplotlib_module("pyplot")
             _, ax = pyplot.subplots(figsize=tuple(size), layout="constrained")
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
@@ -496,7 +496,7 @@ def _write_values(ax, shown, limit, fontsize):
     for i, j in zip(*np.nonzero(shown), strict=True):
         colour = "white" if abs(shown[i, j]) > 0.6 * limit else "black"
         style = {"ha": "center", "va": "center", "color": colour}
-        ax.text(j, i, f"{shown[i, j]:.2g}", fontsize=0.8 * fontsize, **style)
+        ax.text(j, i, f"{shown[i, j]:.2g}", fontsize=0.72 * fontsize, **style)
 
 
 def _lay_out(layout, edges):
