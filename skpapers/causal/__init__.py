@@ -5,14 +5,19 @@ from skpapers.causal._colide import CoLiDE
 from skpapers.causal._display import DAGDisplay
 from skpapers.causal._feature_selector import CausalFeatureSelector
 from skpapers.causal._order_search import best_order_exact, order_score
+from skpapers.causal._sort_regress import SortRegress
+from skpapers.causal._sortability import SortabilityReport, sortability_report
 from skpapers.causal._topological_swap import TopologicalSwap, polish_dag
 
 __all__ = [
     "CausalFeatureSelector",
     "CoLiDE",
     "DAGDisplay",
+    "SortRegress",
+    "SortabilityReport",
     "TopologicalSwap",
     "best_order_exact",
     "order_score",
     "polish_dag",
+    "sortability_report",
 ]
