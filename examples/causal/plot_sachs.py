@@ -3,9 +3,9 @@ Which protein acts on which?
 ============================
 
 A laboratory has measured 11 signalling molecules in 853 single cells. Which molecule
-acts on which, how sure can we be, and what would happen if one of them were set from
-outside? Biologists have agreed on 17 causal links for this table [1]_, so the answer of
-the computer can be checked.
+acts on which, can the graph be trusted, and what would happen if one of them were set
+from outside? Biologists have agreed on 17 causal links for this table [1]_, so the
+answer of the computer can be checked.
 """
 
 # %%
