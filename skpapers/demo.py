@@ -102,7 +102,7 @@ def print_sachs(rows):
         "\nSHD: pairs of molecules that differ from the consensus network, 17 edges.\n"
         "SID: pairs whose causal effect would be computed wrongly, of 110.\n"
         "On 17 edges, differences of 1 or 2 in SHD mean nothing.\n"
-        f"Seconds: once the loops are compiled; the first fits took {first:.1f} s in all."
+        f"Seconds: with compiled loops; the first fits took {first:.1f} s in all."
     )
 
 
