@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LassoLarsIC, LinearRegression
 
 from skpapers.causal import _sparsify
+from skpapers.causal._kernels import node_state
 from skpapers.causal._kernels import sparsify as kernels
 from skpapers.causal._sparsify import correlations, refit_ols, sparsify
 
@@ -85,18 +86,18 @@ def test_node_state_survives_any_chain_of_steps(condition, global_random_seed):
     d = 40
     C = ill_conditioned_correlations(rng, d, condition)
     v = 7
-    node = kernels.make_node(v, d, 31)
-    kernels.clear_node(C, node)
+    node = node_state.make_node(v, d, 31)
+    node_state.clear_node(C, node)
     P = []
     for _ in range(400):
         leave = len(P) == 30 or (P and rng.random() < 0.45)
         if leave:
             a = int(rng.integers(len(P)))
-            kernels.remove_parent(C, node, a)
+            node_state.remove_parent(C, node, a)
             del P[a]
         else:
             p = int(rng.choice([j for j in range(d) if j != v and j not in P]))
-            kernels.add_parent(C, node, p)
+            node_state.add_parent(C, node, p)
             P.append(p)
         k = len(P)
         assert list(node.parents[: node.count[0]]) == P
@@ -106,6 +107,10 @@ def test_node_state_survives_any_chain_of_steps(condition, global_random_seed):
     np.testing.assert_allclose(node.r, r, atol=1e-8 * s.max() * s[v] ** 0.5, rtol=1e-8)
     L = np.tril(node.L[:k, :k])
     np.testing.assert_allclose(L @ L.T, C[np.ix_(P, P)], atol=1e-12)
+    inverse = np.linalg.inv(C[np.ix_(P, P)])
+    beta, size = inverse @ C[P, v], np.sqrt(np.diag(inverse) * s[v])
+    np.testing.assert_allclose(node.omega[:k], np.diag(inverse), rtol=1e-7)
+    np.testing.assert_allclose(node.beta[:k], beta, rtol=1e-7, atol=1e-7 * size.max())
 
 
 @pytest.mark.kernels
@@ -114,21 +119,23 @@ def test_constant_time_tests_equal_score_differences(global_random_seed):
     d, v, cost = 12, 4, 0.03
     C = ill_conditioned_correlations(rng, d, 1e3)
     P = [9, 2, 7, 0, 11]
-    node = kernels.make_node(v, d, d)
-    kernels.clear_node(C, node)
+    node = node_state.make_node(v, d, d)
+    node_state.clear_node(C, node)
     for p in P:
-        kernels.add_parent(C, node, p)
-    assert kernels.local_score(node, cost) == pytest.approx(local_score(C, v, P, cost))
+        node_state.add_parent(C, node, p)
+    assert node_state.local_score(node, cost) == pytest.approx(
+        local_score(C, v, P, cost)
+    )
     usable = np.arange(d) != v
     gains = {
         w: np.exp(local_score(C, v, P, 0)) - np.exp(local_score(C, v, [*P, w], 0))
         for w in np.flatnonzero(usable)
         if w not in P
     }
-    w, gain = kernels.best_addition(node, usable)
+    w, gain = node_state.best_addition(node, usable)
     assert w == max(gains, key=gains.get)
     assert gain == pytest.approx(gains[w], rel=1e-8)
-    before = kernels.local_score(node, cost)
+    before = node_state.local_score(node, cost)
     assert before + np.log1p(-gain / node.s[v]) + cost == pytest.approx(
         local_score(C, v, [*P, w], cost)
     )
@@ -138,7 +145,7 @@ def test_constant_time_tests_equal_score_differences(global_random_seed):
         a: np.exp(local_score(C, v, P[:a] + P[a + 1 :], 0)) - node.s[v]
         for a in (0, 2, 3, 4)
     }
-    a, loss = kernels.best_removal(C, node, required)
+    a, loss = node_state.best_removal(node, required)
     assert a == min(losses, key=losses.get)
     assert loss == pytest.approx(losses[a], rel=1e-8)
 
@@ -167,17 +174,17 @@ def test_score_falls_in_each_round(global_random_seed):
     d, v = 25, 24
     C = ill_conditioned_correlations(rng, d, 1e4)
     usable, required = no_mask(d)
-    node = kernels.make_node(v, d, d)
-    kernels.set_parents(C, node, rng.random(d) < 0.4 * usable[v])
+    node = node_state.make_node(v, d, d)
+    node_state.set_parents(C, node, rng.random(d) < 0.4 * usable[v])
     cost = 0.05
-    scores = [kernels.local_score(node, cost)]
+    scores = [node_state.local_score(node, cost)]
     shrunk = True
     while shrunk:
-        kernels.grow(C, node, usable[v], cost, d)
-        scores.append(kernels.local_score(node, cost))
-        shrunk = kernels.shrink(C, node, required[v], cost)
+        node_state.grow(C, node, usable[v], cost, d)
+        scores.append(node_state.local_score(node, cost))
+        shrunk = node_state.shrink(C, node, required[v], cost)
         if shrunk:
-            scores.append(kernels.local_score(node, cost))
+            scores.append(node_state.local_score(node, cost))
     assert len(scores) > 2
     assert scores[-1] <= scores[-2]  # growing may have found nothing in the last round
     assert (np.diff(scores)[1:-1] < 0).all()

@@ -2,65 +2,38 @@
 r"""Compiled choice of parents along a causal order, from a correlation matrix.
 
 Variables are numbered by their position in the order, so that the candidates for the
-parents of v are the columns before v. Symbols (all arrays C-contiguous):
+parents of v are the columns before v. Symbols beside those of `node_state` (all arrays
+C-contiguous):
 
 ============ ==================================================================
-``C``        correlation matrix, (d, d)
-``P, k``     parents of a node v and their number
-``L``        lower Cholesky factor of ``C[P, P]``; the order inside P is free
-``s[j]``     variance of j given P; ``s[v]`` is the residual variance of v
-``r[j]``     covariance of v and j given P; s and r are exactly 0 for j in P
-``cost``     price of a parent, ``penalty * log(n) / n``
-``cap``      largest number of parents
 ``usable``   ``usable[v, j]``: j may be a parent of v
 ``required`` ``required[v, j]``: j must be a parent of v
 ============ ==================================================================
-
-The local score of v, divided by the number n of rows, is ``log s[v] + cost * k``. With
-s and r known for all columns, every question about it takes O(1): the parent w takes
-``r[w]**2 / s[w]`` off the residual variance, and the a-th parent, when it leaves, adds
-``beta[a]**2 / omega[a]``, where beta are the regression coefficients and omega is the
-diagonal of the inverse of ``C[P, P]``. A variance below ``COLLINEAR`` is rounding
-noise: such a column is a combination of the parents and is never added to them.
-
-All jitted callees are in this file.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-kernel = partial(
-    njit,
-    cache=True,
-    nogil=True,
-    fastmath={"reassoc", "contract", "nsz"},
-    error_model="numpy",
+from skpapers.causal._kernels.node_state import (
+    COLLINEAR,
+    TIE,
+    Node,
+    add_parent,
+    best_addition,
+    clear_node,
+    delete_row,
+    grow_shrink,
+    kernel,
+    local_score,
+    make_node,
+    set_parents,
+    set_zero,
+    solve_lower,
+    solve_upper,
 )
 
-COLLINEAR = 1e-11
-TIE = 1e-9  # relative: what helps by less is rounding, and could make steps cycle
 LASSO_SLACK = 10  # variables that the lasso path may drop again after it looks hopeless
-
-
-class Node(NamedTuple):
-    """The regression of v on its parents; only the arrays' contents change.
-
-    The length of ``s``, ``r`` and ``row`` says how many leading columns are kept up to
-    date; ``row``, ``x`` and ``z`` are scratch.
-    """
-
-    v: int
-    parents: np.ndarray
-    count: np.ndarray  # one entry, the number k of parents
-    L: np.ndarray
-    s: np.ndarray
-    r: np.ndarray
-    row: np.ndarray
-    x: np.ndarray
-    z: np.ndarray
 
 
 class Regression(NamedTuple):
@@ -89,246 +62,6 @@ class Prefix(NamedTuple):
     M: np.ndarray
     y: np.ndarray
     beta: np.ndarray
-
-
-# Vectors and triangular factors ------------------------------------------------------
-
-
-@kernel
-def set_zero(x, k):
-    """Fill the first k entries (compiles far faster than a slice assignment)."""
-    for i in range(k):
-        x[i] = 0.0
-
-
-@kernel
-def set_unit(x, k, a):
-    """Make the first k entries the a-th unit vector."""
-    set_zero(x, k)
-    x[a] = 1.0
-
-
-@kernel
-def solve_lower(L, k, x, start):
-    """Replace x by the solution of L x' = x, whose entries before start are 0."""
-    for i in range(start, k):
-        total = x[i]
-        for j in range(start, i):
-            total -= L[i, j] * x[j]
-        x[i] = total / L[i, i]
-
-
-@kernel
-def solve_upper(L, k, x):
-    """Replace x by the solution of Lᵀ x' = x."""
-    for i in range(k - 1, -1, -1):
-        x[i] /= L[i, i]
-        for j in range(i):
-            x[j] -= L[i, j] * x[i]
-
-
-@kernel
-def delete_row(L, k, a):
-    """Take row a out of a k x k factor; Givens rotations restore the triangle."""
-    for i in range(a, k - 1):
-        for j in range(i + 2):
-            L[i, j] = L[i + 1, j]
-    for j in range(a, k - 1):
-        radius = np.sqrt(L[j, j] * L[j, j] + L[j, j + 1] * L[j, j + 1])
-        cosine, sine = L[j, j] / radius, L[j, j + 1] / radius
-        L[j, j], L[j, j + 1] = radius, 0.0
-        for i in range(j + 1, k - 1):
-            left, right = L[i, j], L[i, j + 1]
-            L[i, j] = cosine * left + sine * right
-            L[i, j + 1] = cosine * right - sine * left
-
-
-# State of a node ---------------------------------------------------------------------
-
-
-@kernel
-def make_node(v, m, capacity):
-    """Return an empty node that keeps m columns and has room for so many parents."""
-    return Node(
-        v,
-        np.empty(capacity, np.int64),
-        np.zeros(1, np.int64),
-        np.empty((capacity, capacity)),
-        np.empty(m),
-        np.empty(m),
-        np.empty(m),
-        np.empty(capacity),
-        np.empty(capacity),
-    )
-
-
-@kernel
-def clear_node(C, node):
-    """Take all parents away."""
-    node.count[0] = 0
-    for j in range(node.s.shape[0]):
-        node.s[j] = C[j, j]
-        node.r[j] = C[node.v, j]
-
-
-@kernel
-def shift_state(node, factor):
-    """Add factor * row rowᵀ to the conditional covariances; parents' stay 0."""
-    s, r, row = node.s, node.r, node.row
-    row_v = row[node.v]
-    for j in range(s.shape[0]):
-        s[j] += factor * row[j] * row[j]
-        r[j] += factor * row[j] * row_v
-    for a in range(node.count[0]):
-        s[node.parents[a]] = 0.0
-        r[node.parents[a]] = 0.0
-
-
-@kernel
-def add_parent(C, node, p):
-    """Let p join the parents: O(k d)."""
-    k, L, x, row = node.count[0], node.L, node.x, node.row
-    for a in range(k):
-        x[a] = C[p, node.parents[a]]
-    solve_lower(L, k, x, 0)
-    delta = C[p, p]
-    for a in range(k):
-        L[k, a] = x[a]
-        delta -= x[a] * x[a]
-    L[k, k] = np.sqrt(delta)
-    solve_upper(L, k, x)
-    for j in range(row.shape[0]):
-        row[j] = C[p, j]
-    for a in range(k):
-        C_a = C[node.parents[a]]
-        for j in range(row.shape[0]):
-            row[j] -= x[a] * C_a[j]
-    node.parents[k] = p
-    node.count[0] = k + 1
-    shift_state(node, -1.0 / delta)
-
-
-@kernel
-def remove_parent(C, node, a):
-    """Let the a-th parent leave: O(k d)."""
-    k, x, row, p = node.count[0], node.x, node.row, node.parents[a]
-    set_unit(x, k, a)
-    solve_lower(node.L, k, x, a)
-    solve_upper(node.L, k, x)
-    set_zero(row, row.shape[0])
-    for b in range(k):
-        C_b = C[node.parents[b]]
-        for j in range(row.shape[0]):
-            row[j] += x[b] * C_b[j]
-    delete_row(node.L, k, a)
-    for b in range(a, k - 1):
-        node.parents[b] = node.parents[b + 1]
-    node.count[0] = k - 1
-    omega, row_v = x[a], row[node.v]
-    shift_state(node, 1.0 / omega)
-    node.s[p] = 1.0 / omega
-    node.r[p] = row_v / omega
-
-
-@kernel
-def set_parents(C, node, chosen):
-    """Build the state afresh from the chosen parents, the collinear ones left out."""
-    clear_node(C, node)
-    for p in range(node.s.shape[0]):
-        if chosen[p] and node.s[p] > COLLINEAR:
-            add_parent(C, node, p)
-
-
-@kernel
-def residual_variance(node):
-    """Return the variance of v given its parents, not below rounding noise."""
-    return max(node.s[node.v], COLLINEAR)
-
-
-@kernel
-def local_score(node, cost):
-    """Return log s[v] + cost * k."""
-    return np.log(residual_variance(node)) + cost * node.count[0]
-
-
-# Grow and shrink ---------------------------------------------------------------------
-
-
-@kernel
-def best_addition(node, usable):
-    """Return the usable column that lowers s[v] most (or -1) and by how much."""
-    best, largest = -1, 0.0
-    for j in range(node.s.shape[0]):
-        if usable[j] and node.s[j] > COLLINEAR:
-            gain = node.r[j] * node.r[j] / node.s[j]
-            if gain > largest:
-                best, largest = j, gain
-    return best, largest
-
-
-@kernel
-def best_removal(C, node, required):
-    """Return the index in P whose removal raises s[v] least (or -1) and by how much.
-
-    Column a of T = inv(L) gives omega[a] = |T[:, a]|² and beta[a] = T[:, a] · z with
-    z = T C[P, v]: O(k³/6) for all parents.
-    """
-    k, x, z = node.count[0], node.x, node.z
-    for a in range(k):
-        z[a] = C[node.v, node.parents[a]]
-    solve_lower(node.L, k, z, 0)
-    best, smallest = -1, np.inf
-    for a in range(k):
-        if required[node.parents[a]]:
-            continue
-        set_unit(x, k, a)
-        solve_lower(node.L, k, x, a)
-        beta, omega = 0.0, 0.0
-        for i in range(a, k):
-            beta += x[i] * z[i]
-            omega += x[i] * x[i]
-        loss = beta * beta / omega
-        if loss < smallest:
-            best, smallest = a, loss
-    return best, smallest
-
-
-@kernel
-def grow(C, node, usable, cost, cap):
-    """Add the best parent while that helps; True if only the cap stopped it."""
-    share = -np.expm1(-cost) * (1.0 + TIE)
-    while node.s[node.v] > COLLINEAR:
-        w, gain = best_addition(node, usable)
-        if w < 0 or gain <= share * node.s[node.v]:
-            return False
-        if node.count[0] >= cap:
-            return True
-        add_parent(C, node, w)
-    return False
-
-
-@kernel
-def shrink(C, node, required, cost):
-    """Remove the least useful parent while that helps; True if one left."""
-    shrunk = False
-    while True:
-        a, loss = best_removal(C, node, required)
-        if a < 0 or loss >= np.expm1(cost) * residual_variance(node):
-            return shrunk
-        remove_parent(C, node, a)
-        shrunk = True
-
-
-@kernel
-def grow_shrink(C, node, usable, required, cost, cap):
-    """Alternate both until no single step helps; True if only the cap forbids one."""
-    score = np.inf
-    while True:
-        capped = grow(C, node, usable, cost, cap)
-        shrunk = shrink(C, node, required, cost)
-        before, score = score, local_score(node, cost)
-        if not shrunk or score >= before:
-            return capped
 
 
 # Regression on all predecessors ------------------------------------------------------
@@ -484,11 +217,12 @@ def node_view(node, v):
         node.parents,
         node.count,
         node.L,
+        node.beta,
+        node.omega,
         node.s[:m],
         node.r[:m],
         node.row[:m],
         node.x,
-        node.z,
     )
 
 
