@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tables of reproduced results, rendered from the stored files.
+
+``.. reproduction:: colide`` shows ``asv_bench/results/colide.json``; with the option
+``:recipe: A`` only that part, without the particulars. ``.. reproduction-overview::``
+is one line a file. No figure stands in the text of the documentation.
+"""
+
+import json
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+from docutils.statemachine import StringList
+
+RESULTS = Path(__file__).resolve().parents[2] / "asv_bench" / "results"
+EMPTY = "–"
+
+
+def figure(value):
+    """Return a number as short text."""
+    return EMPTY if value is None else f"{value:.4g}"
+
+
+def seconds(value):
+    """Return CPU seconds as text: two significant digits."""
+    return EMPTY if not value else f"{value:.2g}"
+
+
+def seed_words(seeds):
+    """Return ``seeds 1–10`` and the like."""
+    if not seeds:
+        return ""
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]}–{seeds[-1]}"
+    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
+
+
+def lines_of(row):
+    """Yield who, name, measures and CPU seconds of every line of a row."""
+    if row["paper"]:
+        yield "published", row["paper"]["source"], row["paper"]["measures"], None
+    ours = row["ours"]
+    yield "skpapers", ours["name"], ours["measures"], ours["cpu_seconds"]
+    for peer in row["peers"]:
+        yield "peer", peer["name"], peer["measures"], peer["cpu_seconds"]
+
+
+def blocks_of(rows):
+    """Group consecutive rows on the same data."""
+    blocks = []
+    for row in rows:
+        key = row["data"], row["n_samples"], tuple(row["seeds"])
+        if not blocks or blocks[-1][0] != key:
+            blocks.append((key, []))
+        blocks[-1][1].append(row)
+    return blocks
+
+
+def cell(*children, classes=()):
+    """Return a table cell."""
+    entry = nodes.entry("", *children)
+    entry["classes"] += classes
+    return entry
+
+
+def text_cell(text, strong=False, classes=()):
+    """Return a table cell with text."""
+    inline = nodes.strong(text, text) if strong else nodes.Text(text)
+    return cell(nodes.paragraph("", "", inline), classes=classes)
+
+
+def build_table(rows):
+    """Return a table: a line of the data, then a line for each learner."""
+    labels = list(
+        dict.fromkeys(
+            label
+            for row in rows
+            for _, _, measures, _ in lines_of(row)
+            for label in measures
+        )
+    )
+    head = ["", "learner", *labels, "CPU s"]
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=1) for _ in head]
+    group += nodes.thead("", nodes.row("", *[text_cell(text) for text in head]))
+    body = nodes.tbody()
+    for (data, n_samples, seeds), block in blocks_of(rows):
+        about = [data, f"n = {n_samples}" if "n =" not in data else ""]
+        about = ", ".join(filter(None, [*about, seed_words(list(seeds))]))
+        first = text_cell(about, classes=["data"])
+        first["morecols"] = len(head) - 1
+        body += nodes.row("", first)
+        for row in block:
+            for who, name, measures, cpu in lines_of(row):
+                ours = who == "skpapers"
+                label = nodes.literal(name, name) if ours else nodes.Text(name)
+                line = nodes.row(
+                    "",
+                    text_cell(who),
+                    cell(nodes.paragraph("", "", label)),
+                    *[
+                        text_cell(figure(measures.get(x)), ours, ["number"])
+                        for x in labels
+                    ],
+                    text_cell(seconds(cpu), classes=["number"]),
+                )
+                line["classes"].append(f"{who}-line")
+                body += line
+    group += body
+    return nodes.table("", group, classes=["reproduction"], align="left")
+
+
+def targets_of(rows):
+    """Return a list that says which targets are met."""
+    items = nodes.bullet_list()
+    for row in rows:
+        for goal in row["targets"]:
+            sign = {"<=": "≤", ">=": "≥"}[goal["relation"]]
+            verdict = "met" if goal["met"] else "not met"
+            text = (
+                f"{row['data']}: {goal['measure']} {figure(goal['value'])}, asked "
+                f"{sign} {figure(goal['limit'])}: {verdict}"
+            )
+            items += nodes.list_item("", nodes.paragraph(text, text))
+    return items
+
+
+class ReproductionDirective(Directive):
+    """What both directives share: reading stored results, parsing text."""
+
+    def load(self, path):
+        """Return a stored report; a change of the file rebuilds the page."""
+        self.state.document.settings.env.note_dependency(str(path))
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def parse(self, lines):
+        """Return nodes of reStructuredText."""
+        container = nodes.container()
+        self.state.nested_parse(StringList(lines, "results"), 0, container)
+        return container.children
+
+
+class Reproduction(ReproductionDirective):
+    """The table of one stored report, or of one of its recipes."""
+
+    required_arguments = 1
+    option_spec = {"recipe": directives.unchanged}
+
+    def run(self):
+        """Return the table and, for a whole report, its particulars."""
+        report = self.load(RESULTS / f"{self.arguments[0]}.json")
+        recipe = self.options.get("recipe")
+        if recipe:
+            rows = [row for row in report["rows"] if row["recipe"] == recipe]
+            if not rows:
+                raise self.error(f"no recipe {recipe!r} in {self.arguments[0]}.json")
+            return [build_table(rows)]
+        return [
+            *self.parse(_about(report)),
+            build_table(report["rows"]),
+            *self.closing(report),
+        ]
+
+    def closing(self, report):
+        """Return targets, environment and command."""
+        targets = targets_of(report["rows"])
+        result = []
+        if len(targets):
+            result += [nodes.paragraph("", "Targets that were set beforehand:")]
+            result.append(targets)
+        packages = ", ".join(
+            f"{k} {v}" for k, v in report["environment"]["packages"].items()
+        )
+        environment = report["environment"]
+        return result + self.parse(
+            [
+                f"Run on {environment['date']} with Python {environment['python']}, "
+                f"{packages}; {environment['cpu']}, one thread. Again: "
+                f"``make reproduce METHOD={report['method']}``.",
+            ]
+        )
+
+
+def _about(report):
+    names = ", ".join(f":py:obj:`~{name}`" for name in report["estimators"])
+    reference = report["reference"]
+    return [f"`{reference['text']} <{reference['url']}>`__. Shown: {names}."]
+
+
+class Overview(ReproductionDirective):
+    """One line a report: publication, public names, targets met."""
+
+    def run(self):
+        """Return the table."""
+        lines = [
+            ".. list-table::",
+            "   :header-rows: 1",
+            "   :align: left",
+            "",
+            "   * - Publication",
+            "     - Here",
+            "     - Figures with a published counterpart",
+            "     - Targets met",
+        ]
+        for path in sorted(RESULTS.glob("*.json")):
+            report = self.load(path)
+            names = ", ".join(f":py:obj:`~{name}`" for name in report["estimators"])
+            reference = report["reference"]
+            goals = [goal for row in report["rows"] for goal in row["targets"]]
+            met = sum(goal["met"] for goal in goals)
+            lines += [
+                f"   * - `{reference['text']} <{reference['url']}>`__",
+                f"     - {names}",
+                f"     - {_published(report['rows'])}",
+                f"     - {f'{met} of {len(goals)}' if goals else EMPTY}",
+            ]
+        return self.parse(lines)
+
+
+def _published(rows):
+    pieces = []
+    for row in rows:
+        for label, value in (row["paper"] or {"measures": {}})["measures"].items():
+            ours = row["ours"]
+            pieces.append(
+                f"{row['data']}, {ours['name'].partition('(')[0]}: {label} "
+                f"{figure(value)} published, {figure(ours['measures'][label])} here"
+            )
+    return "; ".join(dict.fromkeys(pieces)) or EMPTY
+
+
+def setup(app):
+    """Register the directives."""
+    app.add_directive("reproduction", Reproduction)
+    app.add_directive("reproduction-overview", Overview)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
