@@ -31,6 +31,7 @@ from warnings import warn
 
 import numpy as np
 from scipy.linalg import lstsq
+from scipy.linalg.lapack import dpstrf
 from sklearn.exceptions import ConvergenceWarning
 
 from skpapers.causal._kernels.sparsify import (
@@ -180,7 +181,9 @@ def sparsify(
 def _bic_parents(R, n_samples, usable, required, penalty, max_parents):
     """Return the parents of each node, with a warning if their number was capped."""
     d = len(R)
-    limit = max(0, min(d - 1, int(n_samples) - 2))
+    # More parents than this leave no residual: rounding would choose among them. The
+    # rank counts the distinct rows, n_samples may count repetitions and weights.
+    limit = max(0, min(d - 1, int(n_samples) - 2, _rank(R) - 1))
     cap = min(limit, DEFAULT_MAX_PARENTS if max_parents is None else max_parents)
     backward = d <= BACKWARD_MAX_FEATURES and n_samples > d
     support, capped = sparse_parents(
@@ -200,6 +203,11 @@ def _bic_parents(R, n_samples, usable, required, penalty, max_parents):
             stacklevel=3,
         )
     return support
+
+
+def _rank(R):
+    """Return the numerical rank, by pivoted Cholesky."""
+    return int(dpstrf(R, tol=1e-12, lower=1)[2])
 
 
 def _check_order(order, d):
