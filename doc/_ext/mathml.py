@@ -11,7 +11,7 @@ def _visit_inline(writer, node):
 
 
 def _visit_block(writer, node):
-    writer.body.append('<div class="math">')
+    writer.body.append('<div class="formula">')
     writer.body.append(tex2mathml(node.astext(), as_block=True))
     writer.body.append("</div>\n")
     raise SkipNode

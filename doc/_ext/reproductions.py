@@ -2,8 +2,9 @@
 """Tables of reproduced results, rendered from the stored files.
 
 ``.. reproduction:: colide`` shows ``asv_bench/results/colide.json``; with the option
-``:recipe: A`` only that part, without the particulars. ``.. reproduction-overview::``
-is one line a file. No figure stands in the text of the documentation.
+``:recipe: A`` only that part, without the particulars; with ``:pivot:`` our learners as
+lines and the recipes as columns. ``.. reproduction-overview::`` is one line a file. No
+figure stands in the text of the documentation.
 """
 
 import json
@@ -19,12 +20,21 @@ EMPTY = "–"
 
 def figure(value):
     """Return a number as short text."""
-    return EMPTY if value is None else f"{value:.4g}"
+    if value is None:
+        return EMPTY
+    return f"{value:.1g}" if 0 < abs(value) < 1e-3 else f"{value:.4g}"
 
 
 def seconds(value):
     """Return CPU seconds as text: two significant digits."""
     return EMPTY if not value else f"{value:.2g}"
+
+
+def no_break(text):
+    """Return a heading that is not broken at spaces and hyphens."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}").replace(
+        "-", "\N{NON-BREAKING HYPHEN}"
+    )
 
 
 def seed_words(seeds):
@@ -41,7 +51,8 @@ def lines_of(row):
     if row["paper"]:
         yield "published", row["paper"]["source"], row["paper"]["measures"], None
     ours = row["ours"]
-    yield "skpapers", ours["name"], ours["measures"], ours["cpu_seconds"]
+    who = "" if ours["name"] == "no edges" else "skpapers"
+    yield who, ours["name"], ours["measures"], ours["cpu_seconds"]
     for peer in row["peers"]:
         yield "peer", peer["name"], peer["measures"], peer["cpu_seconds"]
 
@@ -55,6 +66,14 @@ def blocks_of(rows):
             blocks.append((key, []))
         blocks[-1][1].append(row)
     return blocks
+
+
+def recipes_of(rows):
+    """Group rows by their recipe, in order of appearance."""
+    recipes = {}
+    for row in rows:
+        recipes.setdefault(row["recipe"], []).append(row)
+    return recipes.values()
 
 
 def cell(*children, classes=()):
@@ -80,10 +99,16 @@ def build_table(rows):
             for label in measures
         )
     )
-    head = ["", "learner", *labels, "CPU s"]
+    head = ["", "learner", *[no_break(x) for x in labels], no_break("CPU s")]
     group = nodes.tgroup(cols=len(head))
     group += [nodes.colspec(colwidth=1) for _ in head]
-    group += nodes.thead("", nodes.row("", *[text_cell(text) for text in head]))
+    group += nodes.thead(
+        "",
+        nodes.row(
+            "",
+            *[text_cell(x, classes=["number"] * (k > 1)) for k, x in enumerate(head)],
+        ),
+    )
     body = nodes.tbody()
     for (data, n_samples, seeds), block in blocks_of(rows):
         about = [data, f"n = {n_samples}" if "n =" not in data else ""]
@@ -105,8 +130,36 @@ def build_table(rows):
                     ],
                     text_cell(seconds(cpu), classes=["number"]),
                 )
-                line["classes"].append(f"{who}-line")
+                line["classes"].append(f"{who or 'reference'}-line")
                 body += line
+    group += body
+    return nodes.table("", group, classes=["reproduction"], align="left")
+
+
+def build_pivot(rows):
+    """Return a table with our learners as lines and the recipes as columns."""
+    recipes, lines = [], {}
+    for row in rows:
+        if row["recipe"] not in recipes:
+            recipes.append(row["recipe"])
+        for label, value in row["ours"]["measures"].items():
+            key = label != "SHD", row["ours"]["name"], label
+            lines.setdefault(key, {})[row["recipe"]] = value
+    group = nodes.tgroup(cols=1 + len(recipes))
+    group += [nodes.colspec(colwidth=1) for _ in range(1 + len(recipes))]
+    head = [text_cell(text, classes=["number"]) for text in recipes]
+    group += nodes.thead("", nodes.row("", text_cell(""), *head))
+    body = nodes.tbody()
+    for other, name, label in sorted(lines, key=lambda key: not key[0]):
+        values = lines[other, name, label]
+        shown = nodes.Text(label if other else name)
+        if not other and "(" in name:
+            shown = nodes.literal(name, name)
+        cells = [
+            text_cell(figure(values.get(recipe)), classes=["number"])
+            for recipe in recipes
+        ]
+        body += nodes.row("", cell(nodes.paragraph("", "", shown)), *cells)
     group += body
     return nodes.table("", group, classes=["reproduction"], align="left")
 
@@ -145,12 +198,14 @@ class Reproduction(ReproductionDirective):
     """The table of one stored report, or of one of its recipes."""
 
     required_arguments = 1
-    option_spec = {"recipe": directives.unchanged}
+    option_spec = {"recipe": directives.unchanged, "pivot": directives.flag}
 
     def run(self):
         """Return the table and, for a whole report, its particulars."""
         report = self.load(RESULTS / f"{self.arguments[0]}.json")
         recipe = self.options.get("recipe")
+        if "pivot" in self.options:
+            return [build_pivot(report["rows"])]
         if recipe:
             rows = [row for row in report["rows"] if row["recipe"] == recipe]
             if not rows:
@@ -158,7 +213,7 @@ class Reproduction(ReproductionDirective):
             return [build_table(rows)]
         return [
             *self.parse(_about(report)),
-            build_table(report["rows"]),
+            *[build_table(rows) for rows in recipes_of(report["rows"])],
             *self.closing(report),
         ]
 
