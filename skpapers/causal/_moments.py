@@ -12,7 +12,7 @@ with n = n_a + n_b and δ = mean_b - mean_a (Chan, Golub and LeVeque 1979).
 
 import numpy as np
 
-from skpapers.utils._array_api import array_namespace, to_numpy
+from skpapers.utils._array_api import array_namespace, is_numpy_array, to_numpy
 
 _CHUNK_ENTRIES = 1 << 22  # rows are centred in pieces of 32 MB
 
@@ -46,7 +46,9 @@ def moments(X, weight=None):
     n = float(n_rows if weight is None else xp.sum(weight))
 
     def rows(part):
-        return xp.astype(X[part, :], xp.float64, copy=False)
+        block = xp.astype(X[part, :], xp.float64, copy=False)
+        # one memory order, so that frames and arrays give the same last bit
+        return np.ascontiguousarray(block) if is_numpy_array(block) else block
 
     total = 0.0
     for part in parts:

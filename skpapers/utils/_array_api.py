@@ -22,6 +22,7 @@ __all__ = [
     "check_same_namespace",
     "device",
     "float_dtypes",
+    "is_numpy_array",
     "like",
     "to_numpy",
 ]
