@@ -132,7 +132,7 @@ class TopologicalSwap(BaseLinearDAG):
     acyclicity : {"logdet", "expm", "binomial"}, default="logdet"
         Acyclicity function whose gradient ranks the candidates of "paper".
 
-    sparsifier : {"bic_l0", "adaptive_lasso", "threshold"} or None, default="bic_l0"
+    sparsify : {"bic_l0", "adaptive_lasso", "threshold"} or None, default="bic_l0"
         How the final graph is chosen from the dense one of the order. "bic_l0" searches
         the parents of each variable by BIC, "adaptive_lasso" by an adaptive lasso with
         BIC, "threshold" only cuts small weights, None keeps all edges of the order.
@@ -275,7 +275,7 @@ class TopologicalSwap(BaseLinearDAG):
         ],
         "n_large": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "acyclicity": [StrOptions(set(ACYCLICITY))],
-        "sparsifier": [StrOptions({"bic_l0", "adaptive_lasso", "threshold"}), None],
+        "sparsify": [StrOptions({"bic_l0", "adaptive_lasso", "threshold"}), None],
         "penalty": [Interval(Real, 0, None, closed="left")],
         "max_parents": [Interval(Integral, 1, None, closed="left"), None],
         "w_threshold": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
@@ -298,7 +298,7 @@ class TopologicalSwap(BaseLinearDAG):
         size_large="auto",
         n_large="auto",
         acyclicity="logdet",
-        sparsifier="bic_l0",
+        sparsify="bic_l0",
         penalty=2.0,
         max_parents=None,
         w_threshold="auto",
@@ -317,7 +317,7 @@ class TopologicalSwap(BaseLinearDAG):
         self.size_large = size_large
         self.n_large = n_large
         self.acyclicity = acyclicity
-        self.sparsifier = sparsifier
+        self.sparsify = sparsify
         self.penalty = penalty
         self.max_parents = max_parents
         self.w_threshold = w_threshold
@@ -471,14 +471,14 @@ class TopologicalSwap(BaseLinearDAG):
     def _sparse_weights(self, C, n_samples, order, raw):
         cut = self.w_threshold
         if cut == "auto":
-            cut = 0.3 if self.sparsifier in ("adaptive_lasso", "threshold") else 0.0
+            cut = 0.3 if self.sparsify in ("adaptive_lasso", "threshold") else 0.0
         W = raw
-        if self.sparsifier in ("bic_l0", "adaptive_lasso"):
+        if self.sparsify in ("bic_l0", "adaptive_lasso"):
             W = sparsify(
                 C,
                 n_samples,
                 order,
-                self.sparsifier,
+                self.sparsify,
                 penalty=self.penalty,
                 max_parents=self.max_parents,
             )
