@@ -26,25 +26,30 @@ def dagma(X, lambda1=0.05):
     return DagmaLinear("l2").fit(X.copy(), lambda1=lambda1, w_threshold=0.3, **path)
 
 
+def cut(W):
+    """Drop weights up to 0.3, as in the published comparisons."""
+    return np.where(np.abs(W) > 0.3, W, 0)
+
+
 def var_sort_regress(X):
-    """Order by variance, then sparse regressions."""
+    """Order by variance, then sparse regressions, cut at 0.3."""
     from CausalDisco.baselines import var_sort_regress
 
-    return var_sort_regress(X)
+    return cut(var_sort_regress(X))
 
 
 def r2_sort_regress(X):
-    """Order by explained variance, then sparse regressions."""
+    """Order by explained variance, then sparse regressions, cut at 0.3."""
     from CausalDisco.baselines import r2_sort_regress
 
-    return r2_sort_regress(X)
+    return cut(r2_sort_regress(X))
 
 
 def random_sort_regress(X, seed=0):
-    """Random order, then sparse regressions."""
+    """Random order, then sparse regressions, cut at 0.3."""
     from CausalDisco.baselines import random_sort_regress
 
-    return random_sort_regress(X, seed=seed)
+    return cut(random_sort_regress(X, seed=seed))
 
 
 def flop(X, restarts=20):
