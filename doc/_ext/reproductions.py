@@ -22,6 +22,8 @@ def figure(value):
     """Return a number as short text."""
     if value is None:
         return EMPTY
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
     return f"{value:.1g}" if 0 < abs(value) < 1e-3 else f"{value:.4g}"
 
 
@@ -276,12 +278,14 @@ class Overview(ReproductionDirective):
 def _published(rows):
     pieces = []
     for row in rows:
-        for label, value in (row["paper"] or {"measures": {}})["measures"].items():
+        if row["paper"]:
             ours = row["ours"]
-            pieces.append(
-                f"{row['data']}, {ours['name'].partition('(')[0]}: {label} "
-                f"{figure(value)} published, {figure(ours['measures'][label])} here"
+            figures = ", ".join(
+                f"{label} {figure(value)} (here {figure(ours['measures'][label])})"
+                for label, value in row["paper"]["measures"].items()
             )
+            name = ours["name"].partition("(")[0]
+            pieces.append(f"{row['data']}, {name}: {figures}")
     return "; ".join(dict.fromkeys(pieces)) or EMPTY
 
 
