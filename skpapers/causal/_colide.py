@@ -200,7 +200,7 @@ class CoLiDE(BaseLinearDAG):
 
     The result depends on the units of the columns. What points from cause to effect in
     this score is how residual variances compare *in the given units*; on standardised
-    columns it is no better than an empty graph, so columns are never rescaled here, and
+    columns it cannot be relied on, so columns are never rescaled here, and
     they should come in units in which their noise is comparable. For unequal noise
     levels the minimiser of the score is not the true graph, even with infinite data:
     good results owe something to the path on which it is approached. For equal noise
