@@ -17,6 +17,7 @@ from warnings import warn
 
 import numpy as np
 from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dpstrf
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -39,6 +40,8 @@ from skpapers.utils._sklearn import (
     get_feature_names,
 )
 from skpapers.utils._threads import single_thread
+
+RANK_TOLERANCE = 1e-12  # unexplained share of a variance that counts as none
 
 
 @dataclass
@@ -72,6 +75,13 @@ def residual_variances(covariance, adjacency):
     left_over = np.eye(len(adjacency)) - adjacency
     variances = np.einsum("ij,ij->j", left_over, covariance @ left_over)
     return np.maximum(variances, 1e-20 * np.diag(covariance))
+
+
+def dependent_columns(C):
+    """Return the columns that others explain completely, by pivoted Cholesky."""
+    std = np.sqrt(np.diag(C))
+    _, pivots, rank, _ = dpstrf(C / std / std[:, None], tol=RANK_TOLERANCE, lower=1)
+    return np.sort(pivots[rank:] - 1)
 
 
 class BaseLinearDAG(
@@ -283,6 +293,25 @@ class BaseLinearDAG(
         self._moments = moments
         for name, value in learned.attributes.items():
             setattr(self, f"{name}_", value)
+
+    def _warn_if_singular(self, C, n_samples, columns, consequence):
+        """Tell users of a singular covariance, why it is one and what follows.
+
+        Returns
+        -------
+        bool
+            Whether it is singular.
+        """
+        dependent = dependent_columns(C)
+        if n_samples <= len(C):
+            reason = f"{n_samples:g} rows are too few for {len(C)} columns"
+        elif len(dependent):
+            names = list(self.get_feature_names_out()[columns[dependent]])
+            reason = f"The columns {names} depend linearly on others (duplicates?)"
+        else:
+            return False
+        warn(f"{reason}: {consequence}", DataConditionWarning, stacklevel=2)
+        return True
 
     def _validate(self, X, method):
         check_is_fitted(self)

@@ -34,7 +34,6 @@ from skpapers.causal._base import BaseLinearDAG, LearnedDAG
 from skpapers.causal._kernels import colide as kernels
 from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
 from skpapers.causal._sparsify import refit_ols, sparsify
-from skpapers.utils import DataConditionWarning
 from skpapers.utils._callbacks import reported
 from skpapers.utils._graph import (
     check_adjacency,
@@ -467,14 +466,13 @@ class CoLiDE(BaseLinearDAG):
         allowed, required = self._knowledge(columns)
         learning_rate, stages = self._plan()
         W = self._start(columns)
-        if n_samples <= len(C):
-            warn(
-                f"{n_samples:g} rows are too few for {len(C)} columns: the covariance "
-                "is singular and noise levels may fall to noise_floor. Collect more "
-                "rows, drop columns, or raise alpha.",
-                DataConditionWarning,
-                stacklevel=2,
-            )
+        self._warn_if_singular(
+            C,
+            n_samples,
+            columns,
+            "the covariance is singular and noise levels may fall to noise_floor. "
+            "Collect more rows, drop columns, or raise alpha.",
+        )
         unit = np.sqrt(np.diag(C).min()) if self.scale == "common" else 1.0
         free = allowed | np.eye(len(C), dtype=bool) if self.self_loops else allowed
         score = make_score(

@@ -13,14 +13,12 @@ benchmarks may be easy to game", NeurIPS 2021.
 """
 
 from numbers import Real
-from warnings import warn
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from skpapers.causal._base import BaseLinearDAG, LearnedDAG, residual_variances
 from skpapers.causal._sparsify import correlations, sparsify
-from skpapers.utils import DataConditionWarning
 from skpapers.utils._sklearn import Interval, StrOptions
 
 
@@ -160,13 +158,13 @@ class SortRegress(BaseLinearDAG):
         self.random_state = random_state
 
     def _learn(self, C, n_samples, columns):
-        if n_samples <= len(C):
-            warn(
-                f"{n_samples:g} rows are too few to regress {len(C)} columns on each "
-                "other: the graph is mostly noise. Collect more rows or drop columns.",
-                DataConditionWarning,
-                stacklevel=2,
-            )
+        self._warn_if_singular(
+            C,
+            n_samples,
+            columns,
+            "regressions of columns on each other are not unique, and the graph is "
+            "mostly arbitrary. Collect more rows or drop columns.",
+        )
         order = self._sort(C)
         raw = sparsify(C, n_samples, order, self.sparsify, penalty=self.penalty)
         threshold = self.w_threshold

@@ -23,7 +23,6 @@ from warnings import warn
 
 import numpy as np
 from joblib import Parallel, delayed
-from scipy.linalg.lapack import dpstrf
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch, check_random_state
@@ -37,7 +36,6 @@ from skpapers.causal._order_search import (
     make_search,
 )
 from skpapers.causal._sparsify import sparsify
-from skpapers.utils import DataConditionWarning
 from skpapers.utils._array_api import to_numpy
 from skpapers.utils._callbacks import reported
 from skpapers.utils._graph import (
@@ -50,7 +48,6 @@ from skpapers.utils._graph import (
 from skpapers.utils._sklearn import HasMethods, Interval, StrOptions
 
 JITTER = 1e-10  # added to the variances of a singular covariance, relative to them
-RANK_TOLERANCE = 1e-12  # unexplained share of a variance that counts as none
 _SIZE = [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})]
 
 
@@ -60,13 +57,6 @@ def power_of_four(C):
     Dividing C by it is exact and keeps squares of the inverse factor in range.
     """
     return 4.0 ** np.round(np.log2(np.diag(C).max()) / 2)
-
-
-def dependent_columns(C):
-    """Return the columns that others explain completely, by pivoted Cholesky."""
-    std = np.sqrt(np.diag(C))
-    _, pivots, rank, _ = dpstrf(C / std / std[:, None], tol=RANK_TOLERANCE, lower=1)
-    return np.sort(pivots[rank:] - 1)
 
 
 def largest_gradient(C, W, order):
@@ -358,20 +348,15 @@ class TopologicalSwap(BaseLinearDAG):
         """Return the positive definite covariance that scores orders."""
         if alpha > 0:
             return C + alpha * np.eye(len(C))
-        dependent = dependent_columns(C)
-        if n_samples > len(C) and len(dependent) == 0:
-            return C
-        names = list(self.get_feature_names_out()[columns[dependent]])
-        if n_samples <= len(C):
-            reason = f"{n_samples:g} rows are too few for {len(C)} columns"
-        else:
-            reason = f"The columns {names} depend linearly on others (duplicates?)"
-        warn(
-            f"{reason}: {JITTER} of each variance was added to the singular "
-            "covariance. Collect more rows, drop columns, or set alpha > 0.",
-            DataConditionWarning,
-            stacklevel=2,
+        singular = self._warn_if_singular(
+            C,
+            n_samples,
+            columns,
+            f"{JITTER} of each variance was added to the singular covariance. Collect "
+            "more rows, drop columns, or set alpha > 0.",
         )
+        if not singular:
+            return C
         return C + JITTER * np.diag(np.diag(C))
 
     def _starts(self, C, n_samples, columns):

@@ -598,6 +598,8 @@ def test_warnings_name_what_was_reached(global_random_seed):
     assert not model.converged_
     with pytest.warns(DataConditionWarning, match="8 rows are too few for 10 columns"):
         CoLiDE("nonequal").fit(X[:8])
+    with pytest.warns(DataConditionWarning, match="x[01]'. depend linearly on others"):
+        CoLiDE().fit(X[:, [0, 0, 1]])
 
 
 def test_verbose_prints_a_line_a_stage(capsys):
