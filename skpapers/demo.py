@@ -48,7 +48,7 @@ def sachs_learners():
         "CoLiDE, unequal noise": CoLiDE(noise="nonequal"),
         "CoLiDE, equal noise": CoLiDE(noise="equal"),
         "topological swaps": TopologicalSwap(
-            loss="squared", sparsify="threshold", w_threshold=0.3
+            loss="squared", sparsifier="threshold", w_threshold=0.3
         ),
         "sort by variance, regress": SortRegress(),
     }

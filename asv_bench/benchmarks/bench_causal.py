@@ -15,7 +15,7 @@ from skpapers.causal import CoLiDE, SortRegress, TopologicalSwap
 from skpapers.metrics import structural_hamming_distance
 
 NOISE = {"EV": "equal", "NV": "nonequal"}
-CUT = {"loss": "squared", "sparsify": "threshold", "w_threshold": 0.3}
+CUT = {"loss": "squared", "sparsifier": "threshold", "w_threshold": 0.3}
 
 
 def fit_ours(X, setting):
@@ -101,20 +101,20 @@ class FitOrderSearch:
     """Search over orders, alone and with the choice of a sparse graph."""
 
     params = [["threshold", "bic_l0"], [50, 200]]
-    param_names = ["sparsify", "n_features"]
+    param_names = ["sparsifier", "n_features"]
 
-    def setup(self, sparsify, n_features):
+    def setup(self, sparsifier, n_features):
         self.X, self.W = draw("EV", n_features)
-        self.model = TopologicalSwap(loss="squared", sparsify=sparsify)
+        self.model = TopologicalSwap(loss="squared", sparsifier=sparsifier)
         self.model.fit(self.X)
 
-    def time_fit(self, sparsify, n_features):
+    def time_fit(self, sparsifier, n_features):
         self.model.fit(self.X)
 
-    def peakmem_fit(self, sparsify, n_features):
+    def peakmem_fit(self, sparsifier, n_features):
         self.model.fit(self.X)
 
-    def track_shd(self, sparsify, n_features):
+    def track_shd(self, sparsifier, n_features):
         return structural_hamming_distance(self.W, self.model.adjacency_)
 
     track_shd.unit = "pairs"

@@ -22,13 +22,13 @@ from skpapers.datasets import load_sachs
 
 SHOWN = ("SHD", "SHD-C", "SID", "edges")
 QUOTED = "Saboksayr et al. 2024, as quoted by a review"
-CUT = {"loss": "squared", "sparsify": "threshold", "w_threshold": 0.3}
+CUT = {"loss": "squared", "sparsifier": "threshold", "w_threshold": 0.3}
 # name, estimator, published SHD, largest SHD and SID of the raw table, its peers
 LEARNERS = [
     ("CoLiDE('equal')", lambda: CoLiDE("equal"), 13, (13, 47), ["loop equal", "dagma"]),
     ("CoLiDE('nonequal')", lambda: CoLiDE("nonequal"), 12, (12, 46), ["loop nonequal"]),
     (
-        "TopologicalSwap('squared', sparsify='threshold')",
+        "TopologicalSwap('squared', sparsifier='threshold')",
         lambda: TopologicalSwap(**CUT),
         None,
         (11, 44),

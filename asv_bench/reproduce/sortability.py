@@ -22,12 +22,12 @@ from _common import (
 from skpapers.causal import CoLiDE, SortRegress, TopologicalSwap
 from skpapers.metrics import r2_sortability, variance_sortability
 
-CUT = {"loss": "squared", "sparsify": "threshold", "w_threshold": 0.3}
+CUT = {"loss": "squared", "sparsifier": "threshold", "w_threshold": 0.3}
 LEARNERS = [
     ("CoLiDE('equal')", lambda: CoLiDE("equal"), None),
     ("CoLiDE('nonequal')", lambda: CoLiDE("nonequal"), None),
     (
-        "TopologicalSwap('squared', sparsify='threshold')",
+        "TopologicalSwap('squared', sparsifier='threshold')",
         lambda: TopologicalSwap(**CUT),
         None,
     ),

@@ -25,7 +25,7 @@ from _common import (
 from skpapers.causal import TopologicalSwap, polish_dag
 from skpapers.datasets import load_sachs
 
-CUT = {"loss": "squared", "sparsify": "threshold", "w_threshold": 0.3}
+CUT = {"loss": "squared", "sparsifier": "threshold", "w_threshold": 0.3}
 
 
 def order_score(X, order):
@@ -143,8 +143,10 @@ def thousand_nodes(quick):
     d, n_samples = (30, 400) if quick else (1000, 4000)
     draws = [draw("EV", d, 1, n_samples, n_edges=4 * d)]
     entry = run_ours(
-        "TopologicalSwap(loss='squared', sparsify='threshold')",
-        lambda: TopologicalSwap(loss="squared", sparsify="threshold", w_threshold=0.3),
+        "TopologicalSwap(loss='squared', sparsifier='threshold')",
+        lambda: TopologicalSwap(
+            loss="squared", sparsifier="threshold", w_threshold=0.3
+        ),
         draws,
         ("SHD", "edges"),
     )
@@ -161,7 +163,7 @@ def sachs(quick):
     X, graph = load_sachs(return_X_graph=True)
     draws, measures = [(X, graph)], ("SHD", "SHD-C", "SID", "edges")
     entry = run_ours(
-        "TopologicalSwap(loss='squared', neighborhood='both', sparsify='threshold')",
+        "TopologicalSwap(loss='squared', neighborhood='both', sparsifier='threshold')",
         lambda: TopologicalSwap(neighborhood="both", **CUT),
         draws,
         measures,

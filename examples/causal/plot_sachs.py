@@ -59,7 +59,7 @@ learners = {
     "CoLiDE, unequal noise": learner,
     "CoLiDE, equal noise": CoLiDE(noise="equal"),
     "topological swaps": TopologicalSwap(
-        loss="squared", sparsify="threshold", w_threshold=0.3
+        loss="squared", sparsifier="threshold", w_threshold=0.3
     ),
     "sort by variance, regress": SortRegress(),
 }

@@ -60,7 +60,7 @@ class SortRegress(BaseLinearDAG):
         The score that grows along the order: the variance, the share of the variance
         that a regression on all other columns explains, or a random number.
 
-    sparsify : {"adaptive_lasso", "bic_l0"}, default="adaptive_lasso"
+    sparsifier : {"adaptive_lasso", "bic_l0"}, default="adaptive_lasso"
         How the edges are chosen: the adaptive lasso with BIC as in [1]_, or a search of
         the parents of each column by BIC.
 
@@ -136,7 +136,7 @@ class SortRegress(BaseLinearDAG):
 
     _parameter_constraints = {
         "criterion": [StrOptions({"variance", "r2", "random"})],
-        "sparsify": [StrOptions({"adaptive_lasso", "bic_l0"})],
+        "sparsifier": [StrOptions({"adaptive_lasso", "bic_l0"})],
         "penalty": [Interval(Real, 0, None, closed="left")],
         "w_threshold": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "random_state": ["random_state"],
@@ -146,13 +146,13 @@ class SortRegress(BaseLinearDAG):
         self,
         criterion="variance",
         *,
-        sparsify="adaptive_lasso",
+        sparsifier="adaptive_lasso",
         penalty=2.0,
         w_threshold="auto",
         random_state=None,
     ):
         self.criterion = criterion
-        self.sparsify = sparsify
+        self.sparsifier = sparsifier
         self.penalty = penalty
         self.w_threshold = w_threshold
         self.random_state = random_state
@@ -166,10 +166,10 @@ class SortRegress(BaseLinearDAG):
             "mostly arbitrary. Collect more rows or drop columns.",
         )
         order = self._sort(C)
-        raw = sparsify(C, n_samples, order, self.sparsify, penalty=self.penalty)
+        raw = sparsify(C, n_samples, order, self.sparsifier, penalty=self.penalty)
         threshold = self.w_threshold
         if threshold == "auto":
-            threshold = 0.3 if self.sparsify == "adaptive_lasso" else 0.0
+            threshold = 0.3 if self.sparsifier == "adaptive_lasso" else 0.0
         adjacency = np.where(np.abs(raw) > threshold, raw, 0.0)
         return LearnedDAG(
             adjacency=adjacency,

@@ -122,7 +122,7 @@ class TopologicalSwap(BaseLinearDAG):
     acyclicity : {"logdet", "expm", "binomial"}, default="logdet"
         Acyclicity function whose gradient ranks the candidates of "paper".
 
-    sparsify : {"bic_l0", "adaptive_lasso", "threshold"} or None, default="bic_l0"
+    sparsifier : {"bic_l0", "adaptive_lasso", "threshold"} or None, default="bic_l0"
         How the final graph is chosen from the dense one of the order. "bic_l0" searches
         the parents of each variable by BIC, "adaptive_lasso" by an adaptive lasso with
         BIC, "threshold" only cuts small weights, None keeps all edges of the order.
@@ -265,7 +265,7 @@ class TopologicalSwap(BaseLinearDAG):
         ],
         "n_large": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "acyclicity": [StrOptions(set(ACYCLICITY))],
-        "sparsify": [StrOptions({"bic_l0", "adaptive_lasso", "threshold"}), None],
+        "sparsifier": [StrOptions({"bic_l0", "adaptive_lasso", "threshold"}), None],
         "penalty": [Interval(Real, 0, None, closed="left")],
         "max_parents": [Interval(Integral, 1, None, closed="left"), None],
         "w_threshold": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
@@ -288,7 +288,7 @@ class TopologicalSwap(BaseLinearDAG):
         size_large="auto",
         n_large="auto",
         acyclicity="logdet",
-        sparsify="bic_l0",
+        sparsifier="bic_l0",
         penalty=2.0,
         max_parents=None,
         w_threshold="auto",
@@ -307,7 +307,7 @@ class TopologicalSwap(BaseLinearDAG):
         self.size_large = size_large
         self.n_large = n_large
         self.acyclicity = acyclicity
-        self.sparsify = sparsify
+        self.sparsifier = sparsifier
         self.penalty = penalty
         self.max_parents = max_parents
         self.w_threshold = w_threshold
@@ -456,14 +456,14 @@ class TopologicalSwap(BaseLinearDAG):
     def _sparse_weights(self, C, n_samples, order, raw):
         cut = self.w_threshold
         if cut == "auto":
-            cut = 0.3 if self.sparsify in ("adaptive_lasso", "threshold") else 0.0
+            cut = 0.3 if self.sparsifier in ("adaptive_lasso", "threshold") else 0.0
         W = raw
-        if self.sparsify in ("bic_l0", "adaptive_lasso"):
+        if self.sparsifier in ("bic_l0", "adaptive_lasso"):
             W = sparsify(
                 C,
                 n_samples,
                 order,
-                self.sparsify,
+                self.sparsifier,
                 penalty=self.penalty,
                 max_parents=self.max_parents,
             )

@@ -81,12 +81,14 @@ def test_quality_of_the_baseline():
 
 def test_bic_and_threshold(global_random_seed):
     X = table(global_random_seed).X
-    learner = SortRegress(sparsify="bic_l0").fit(X)
+    learner = SortRegress(sparsifier="bic_l0").fit(X)
     np.testing.assert_array_equal(learner.adjacency_, learner.raw_adjacency_)
-    weights = np.abs(SortRegress(sparsify="bic_l0", w_threshold=0.5).fit(X).adjacency_)
+    weights = np.abs(
+        SortRegress(sparsifier="bic_l0", w_threshold=0.5).fit(X).adjacency_
+    )
     assert weights[weights > 0].min() > 0.5
-    dense = SortRegress(sparsify="bic_l0", penalty=0.5).fit(X)
-    sparse = SortRegress(sparsify="bic_l0", penalty=8.0).fit(X)
+    dense = SortRegress(sparsifier="bic_l0", penalty=0.5).fit(X)
+    sparse = SortRegress(sparsifier="bic_l0", penalty=8.0).fit(X)
     assert np.count_nonzero(sparse.adjacency_) < np.count_nonzero(dense.adjacency_)
     lasso = SortRegress().fit(X)
     cut = np.abs(lasso.raw_adjacency_) > 0.3

@@ -63,7 +63,7 @@ def test_simulated_data_are_scale_driven(global_random_seed):
 
 def test_scale_free_learner_does_not_change(global_random_seed):
     X = table(global_random_seed)
-    report = sortability_report(X, SortRegress("r2", sparsify="bic_l0"))
+    report = sortability_report(X, SortRegress("r2", sparsifier="bic_l0"))
     assert report.shd == 0
     assert report.change == 0
     assert not report.depends_on_scale

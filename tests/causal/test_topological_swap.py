@@ -120,7 +120,7 @@ def plain_topo(X, order, size_small, size_large, n_large):
 @pytest.mark.parametrize("neighborhood", NEIGHBORHOODS)
 def test_weights_and_objective_are_least_squares(neighborhood, global_random_seed):
     X = weak_data(global_random_seed, 7) + 5
-    learner = TopologicalSwap("squared", neighborhood=neighborhood, sparsify=None)
+    learner = TopologicalSwap("squared", neighborhood=neighborhood, sparsifier=None)
     learner.fit(X)
     W, Q = least_squares(X, learner.causal_order_)
     assert_allclose(learner.raw_adjacency_, W, atol=1e-10)
@@ -132,7 +132,7 @@ def test_weights_and_objective_are_least_squares(neighborhood, global_random_see
 
 def test_sum_std_objective(global_random_seed):
     X = weak_data(global_random_seed, 7)
-    learner = TopologicalSwap("sum_std", sparsify=None).fit(X)
+    learner = TopologicalSwap("sum_std", sparsifier=None).fit(X)
     assert_allclose(learner.objective_, learner.noise_std_.sum())
     assert_allclose(
         learner.objective_,
@@ -142,7 +142,7 @@ def test_sum_std_objective(global_random_seed):
 
 def test_ridge_enters_the_inner_problem(global_random_seed):
     X = weak_data(global_random_seed, 5)
-    learner = TopologicalSwap("squared", alpha=0.3, sparsify=None).fit(X)
+    learner = TopologicalSwap("squared", alpha=0.3, sparsifier=None).fit(X)
     C, order = covariance(X), learner.causal_order_
     for k in range(1, 5):
         before, j = order[:k], order[k]
@@ -214,7 +214,7 @@ def test_two_variables_by_hand():
     order, score = best_order_exact(C)
     assert_array_equal(order, [0, 1])
     assert_allclose(score, 1)
-    learner = TopologicalSwap(init=[1, 0], sparsify=None)
+    learner = TopologicalSwap(init=[1, 0], sparsifier=None)
     learner.fit_covariance(C, 1000)
     assert_array_equal(learner.causal_order_, [0, 1])
     assert_allclose(learner.adjacency_, [[0, w], [0, 0]], atol=1e-12)
@@ -513,16 +513,16 @@ def test_sparsifiers(global_random_seed):
     def fit(**params):
         return TopologicalSwap(loss="squared", **params).fit(data.X)
 
-    dense = fit(sparsify=None)
+    dense = fit(sparsifier=None)
     assert (dense.adjacency_ != 0).sum() == 45
     for params, cut in (({}, 0.3), ({"w_threshold": 0.6}, 0.6)):
-        W = fit(sparsify="threshold", **params).adjacency_
+        W = fit(sparsifier="threshold", **params).adjacency_
         raw = dense.raw_adjacency_
         assert_array_equal(W, np.where(np.abs(raw) < cut, 0, raw))
-    W = fit(sparsify=None, w_threshold=0.6).adjacency_
+    W = fit(sparsifier=None, w_threshold=0.6).adjacency_
     assert_array_equal(W, np.where(np.abs(raw) < 0.6, 0, raw))
-    for sparsify in ("bic_l0", "adaptive_lasso"):
-        learner = fit(sparsify=sparsify)
+    for sparsifier in ("bic_l0", "adaptive_lasso"):
+        learner = fit(sparsifier=sparsifier)
         assert structural_hamming_distance(data.W != 0, learner.adjacency_ != 0) <= 1
         assert_array_equal(learner.causal_order_, dense.causal_order_)
     sparse = fit(penalty=1e6).adjacency_
@@ -646,7 +646,7 @@ def test_paper_mode_finds_the_insertion_optimum():
     distances, agree = [], 0
     for seed in range(1, 6):
         data = ev_data(seed, 20)
-        params = {"loss": "squared", "sparsify": "threshold", "random_state": seed}
+        params = {"loss": "squared", "sparsifier": "threshold", "random_state": seed}
         paper = TopologicalSwap(neighborhood="paper", init="random", **params)
         paper.fit(data.X)
         insertion = TopologicalSwap(**params).fit(data.X)
@@ -662,7 +662,7 @@ def test_paper_mode_finds_the_insertion_optimum():
 def test_sachs(neighborhood):
     sachs = load_sachs()
     learner = TopologicalSwap(
-        "squared", neighborhood=neighborhood, sparsify="threshold", w_threshold=0.3
+        "squared", neighborhood=neighborhood, sparsifier="threshold", w_threshold=0.3
     ).fit(sachs.data)
     found = learner.adjacency_ != 0
     assert structural_hamming_distance(sachs.graph, found) <= 11
@@ -679,6 +679,6 @@ def test_finds_the_graph_of_200_variables(global_random_seed):
 @pytest.mark.slow
 def test_finds_the_graph_of_1000_variables():
     data = ev_data(1, 1000, n=4000)
-    learner = TopologicalSwap("squared", sparsify="threshold", w_threshold=0.3)
+    learner = TopologicalSwap("squared", sparsifier="threshold", w_threshold=0.3)
     learner.fit(data.X)
     assert structural_hamming_distance(data.W != 0, learner.adjacency_ != 0) <= 20
