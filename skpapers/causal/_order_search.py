@@ -300,7 +300,7 @@ def make_search(neighborhood, loss, d, *, tol, max_iter, acyclicity, **sizes):
     return partial(search_paper, sizes=sizes, acyclicity=acyclicity, **common)
 
 
-def _check_covariance(C):
+def check_covariance(C):
     C = np.ascontiguousarray(C, dtype=np.float64)
     if C.ndim != 2 or C.shape[0] != C.shape[1] or C.shape[0] == 0:
         raise ValueError(f"C must be a square matrix, got shape {C.shape}.")
@@ -371,7 +371,7 @@ def order_score(C, order, loss="squared"):
     >>> round(order_score(C, [1, 0]), 6)
     2.6
     """
-    C = _check_covariance(C)
+    C = check_covariance(C)
     try:
         state = OrderState(C, check_order(order, len(C)))
     except np.linalg.LinAlgError:
@@ -429,7 +429,7 @@ def best_order_exact(C, loss="squared"):
     >>> order, round(score, 6)
     (array([1, 0]), 1.0)
     """
-    C = _check_covariance(C)
+    C = check_covariance(C)
     if len(C) > EXACT_MAX_NODES:
         raise ValueError(
             f"{len(C)} variables are too many for the exact search (at most "
