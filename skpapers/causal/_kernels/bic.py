@@ -42,8 +42,8 @@ from skpapers.causal._kernels.node_state import (
     COLLINEAR,
     Node,
     add_parent,
-    bare_kernel,
     grow_shrink,
+    kernel,
     local_score,
     remove_parent,
     set_parents,
@@ -117,7 +117,7 @@ class Search(NamedTuple):
 # Random numbers ----------------------------------------------------------------------
 
 
-@bare_kernel
+@kernel
 def uniform(random):
     """Return a number from [0, 1) (xorshift)."""
     x = random[0]
@@ -128,13 +128,13 @@ def uniform(random):
     return np.float64(x >> np.uint64(11)) * 2.0**-53
 
 
-@bare_kernel
+@kernel
 def below(random, n):
     """Return a random integer from 0 to n - 1."""
     return np.int64(uniform(random) * n)
 
 
-@bare_kernel
+@kernel
 def shuffle(random, items):
     """Permute items at random."""
     for i in range(len(items) - 1, 0, -1):
@@ -145,7 +145,7 @@ def shuffle(random, items):
 # Lists of nodes ----------------------------------------------------------------------
 
 
-@bare_kernel
+@kernel
 def push(lists, which, v):
     """Append v to a list, unless it is there already."""
     if not lists.inside[which, v]:
@@ -155,13 +155,13 @@ def push(lists, which, v):
         lists.ends[which, 1] += 1
 
 
-@bare_kernel
+@kernel
 def has_nodes(lists, which):
     """Tell whether a list is not empty."""
     return lists.ends[which, 1] > 0
 
 
-@bare_kernel
+@kernel
 def pop(lists, which):
     """Take the first node away from a list and return it."""
     head = lists.ends[which, 0]
@@ -175,7 +175,7 @@ def pop(lists, which):
 # States ------------------------------------------------------------------------------
 
 
-@bare_kernel
+@kernel
 def node_of(search, v, slot):
     """Return the regression of v that stands in a slot."""
     states = search.states
@@ -193,7 +193,7 @@ def node_of(search, v, slot):
     )
 
 
-@bare_kernel
+@kernel
 def copy_state(states, source, target):
     """Copy one slot to another."""
     k = states.count[source]
@@ -210,7 +210,7 @@ def copy_state(states, source, target):
         states.r[target, j] = states.r[source, j]
 
 
-@bare_kernel
+@kernel
 def same_parents(states, slot, other):
     """Tell whether two slots list the same parents."""
     if states.count[slot] != states.count[other]:
@@ -221,7 +221,7 @@ def same_parents(states, slot, other):
     return True
 
 
-@bare_kernel
+@kernel
 def parent_index(states, slot, j):
     """Return where j stands among the parents, or -1."""
     if states.s[slot, j] == 0.0:
@@ -231,7 +231,7 @@ def parent_index(states, slot, j):
     return -1
 
 
-@bare_kernel
+@kernel
 def pays(search, v, slot, j):
     """Tell whether j would pay as a parent of v, whose regression is in a slot."""
     states = search.states
@@ -244,14 +244,14 @@ def pays(search, v, slot, j):
     )
 
 
-@bare_kernel
+@kernel
 def admit(search, v, limit):
     """Make candidates of what may be a parent of v and stands before a place."""
     for j in range(search.order.shape[0]):
         search.candidates[j] = search.usable[v, j] & (search.place[j] < limit)
 
 
-@bare_kernel
+@kernel
 def settle(search, v, slot):
     """Grow and shrink among the candidates, then note the local score."""
     node, required = node_of(search, v, slot), search.required[v]
@@ -262,7 +262,7 @@ def settle(search, v, slot):
 # Reinsertion of one node -------------------------------------------------------------
 
 
-@bare_kernel
+@kernel
 def offer(search, v, first, last, change):
     """Consider the places first..last for v, where the score changes alike."""
     pick, d = search.pick, search.order.shape[0]
@@ -277,7 +277,7 @@ def offer(search, v, first, last, change):
         copy_state(search.states, d + v, 3 * d)
 
 
-@bare_kernel
+@kernel
 def trade(search, v, slot, j):
     """Take j from the parents of v, or make it one; then settle."""
     node, a = node_of(search, v, slot), parent_index(search.states, slot, j)
@@ -288,7 +288,7 @@ def trade(search, v, slot, j):
     settle(search, v, slot)
 
 
-@bare_kernel
+@kernel
 def walk(search, v, target):
     """Take v towards the target, as far as required edges allow, offering each place.
 
@@ -333,7 +333,7 @@ def walk(search, v, target):
     return target
 
 
-@bare_kernel
+@kernel
 def queue_family(search, v):
     """Queue v and its parents."""
     push(search.lists, WAITING, v)
@@ -341,7 +341,7 @@ def queue_family(search, v):
         push(search.lists, WAITING, search.states.parents[v, a])
 
 
-@bare_kernel
+@kernel
 def adopt(search, v, slot, improves):
     """Make the regression in a slot that of v; queue old and new family if told to."""
     if improves:
@@ -352,7 +352,7 @@ def adopt(search, v, slot, improves):
         queue_family(search, v)
 
 
-@bare_kernel
+@kernel
 def shift(search, v, target):
     """Take v to the target; the nodes between close the gap."""
     order, place = search.order, search.place
@@ -364,7 +364,7 @@ def shift(search, v, target):
     order[target], place[v] = v, target
 
 
-@bare_kernel
+@kernel
 def move(search, v, target, slot):
     """Make true what the walk found for v and the nodes up to the target."""
     start, d = search.place[v], search.order.shape[0]
@@ -382,7 +382,7 @@ def move(search, v, target, slot):
     shift(search, v, target)
 
 
-@bare_kernel
+@kernel
 def reinsert(search, v):
     """Move v to its best place; True if that lowers the score."""
     pick, d = search.pick, search.order.shape[0]
@@ -393,7 +393,7 @@ def reinsert(search, v):
     return pick.change[0] < -search.tol
 
 
-@bare_kernel
+@kernel
 def force(search, v, target):
     """Move v to the target, or as far as required edges allow."""
     search.pick.change[0] = -np.inf  # no place is better
@@ -404,7 +404,7 @@ def force(search, v, target):
 # Local search and restarts -----------------------------------------------------------
 
 
-@bare_kernel
+@kernel
 def total_score(search):
     """Return the score of the present DAG."""
     total = 0.0
@@ -413,7 +413,7 @@ def total_score(search):
     return total
 
 
-@bare_kernel
+@kernel
 def descend(search):
     """Reinsert the waiting nodes until none is left; True if that lowered the score."""
     lowered = False
@@ -422,7 +422,7 @@ def descend(search):
     return lowered
 
 
-@bare_kernel
+@kernel
 def build(search, v):
     """Build the regression of v on the candidates from scratch."""
     node = node_of(search, v, v)
@@ -430,7 +430,7 @@ def build(search, v):
     search.states.score[v] = local_score(node, search.cost)
 
 
-@bare_kernel
+@kernel
 def rebuild_dirty(search):
     """Remove the rounding errors from the regressions of all dirty nodes."""
     lists, states, d = search.lists, search.states, search.order.shape[0]
@@ -443,7 +443,7 @@ def rebuild_dirty(search):
         build(search, v)
 
 
-@bare_kernel
+@kernel
 def keep(search):
     """Make the present DAG the best one."""
     d = search.order.shape[0]
@@ -454,7 +454,7 @@ def keep(search):
         copy_state(search.states, v, 2 * d + v)
 
 
-@bare_kernel
+@kernel
 def go_back(search):
     """Return to the best DAG."""
     d = search.order.shape[0]
@@ -466,7 +466,7 @@ def go_back(search):
         copy_state(search.states, 2 * d + v, v)
 
 
-@bare_kernel
+@kernel
 def keep_if_no_worse(search):
     """Keep the present DAG or go back to the best one; return the lowest score."""
     limit = search.lowest[0] + search.tol
@@ -481,7 +481,7 @@ def keep_if_no_worse(search):
     return search.lowest[0]
 
 
-@bare_kernel
+@kernel
 def choose_parents(search):
     """Choose the parents of all nodes along the order."""
     d = search.order.shape[0]
@@ -496,7 +496,7 @@ def choose_parents(search):
         push(search.lists, DIRTY, v)
 
 
-@bare_kernel
+@kernel
 def begin(search):
     """Descend along the given order, in random rounds, until a round is in vain."""
     lists = search.lists
@@ -509,7 +509,7 @@ def begin(search):
             return
 
 
-@bare_kernel
+@kernel
 def random_edge(search):
     """Return a parent and its child, drawn from all edges, or (-1, -1)."""
     states, d, n_edges = search.states, search.order.shape[0], 0
@@ -523,7 +523,7 @@ def random_edge(search):
     return -1, -1
 
 
-@bare_kernel
+@kernel
 def kick(search, kind):
     """Disturb the present DAG by forced moves.
 
@@ -545,7 +545,7 @@ def kick(search, kind):
     force(search, b, p)
 
 
-@bare_kernel
+@kernel
 def improve(search, n_kicks, kind, path):
     """Descend from the given order, then again and again from near the best DAG.
 

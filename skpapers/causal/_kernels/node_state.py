@@ -49,9 +49,6 @@ kernel = partial(
     fastmath={"reassoc", "contract", "nsz"},
     error_model="numpy",
 )
-# For kernels that allocate nothing: without reference counts, whose atomic updates for
-# every view of an array would take longer than the arithmetic.
-bare_kernel = partial(kernel, _nrt=False)
 
 COLLINEAR = 1e-11
 TIE = 1e-9  # relative: what helps by less is rounding, and could make steps cycle
@@ -79,14 +76,14 @@ class Node(NamedTuple):
 # Vectors and triangular factors ------------------------------------------------------
 
 
-@bare_kernel
+@kernel
 def set_zero(x, k):
     """Fill the first k entries (compiles far faster than a slice assignment)."""
     for i in range(k):
         x[i] = 0.0
 
 
-@bare_kernel
+@kernel
 def solve_lower(L, k, x, start):
     """Replace x by the solution of L x' = x, whose entries before start are 0."""
     for i in range(start, k):
@@ -96,7 +93,7 @@ def solve_lower(L, k, x, start):
         x[i] = total / L[i, i]
 
 
-@bare_kernel
+@kernel
 def solve_upper(L, k, x):
     """Replace x by the solution of Lᵀ x' = x."""
     for i in range(k - 1, -1, -1):
@@ -105,7 +102,7 @@ def solve_upper(L, k, x):
             x[j] -= L[i, j] * x[i]
 
 
-@bare_kernel
+@kernel
 def delete_row(L, k, a):
     """Take row a out of a k x k factor; Givens rotations restore the triangle."""
     for i in range(a, k - 1):
@@ -141,7 +138,7 @@ def make_node(v, m, capacity):
     )
 
 
-@bare_kernel
+@kernel
 def clear_node(C, node):
     """Take all parents away."""
     node.count[0] = 0
@@ -150,7 +147,7 @@ def clear_node(C, node):
         node.r[j] = C[node.v, j]
 
 
-@bare_kernel
+@kernel
 def shift_state(node, factor):
     """Add factor * row rowᵀ to the conditional covariances; parents' stay 0."""
     s, r, row = node.s, node.r, node.row
@@ -163,7 +160,7 @@ def shift_state(node, factor):
         r[node.parents[a]] = 0.0
 
 
-@bare_kernel
+@kernel
 def add_rows(C, node, k, weights):
     """Add weights[a] times the row of the a-th of k parents to ``row``."""
     row, parents, m = node.row, node.parents, node.row.shape[0]
@@ -177,7 +174,7 @@ def add_rows(C, node, k, weights):
             row[j] += weights[k - 1] * C_a[j]
 
 
-@bare_kernel
+@kernel
 def add_parent(C, node, p):
     """Let p join the parents, unless it is collinear with them: O(k d)."""
     k, L, x, row = node.count[0], node.L, node.x, node.row
@@ -208,7 +205,7 @@ def add_parent(C, node, p):
     shift_state(node, -1.0 / delta)
 
 
-@bare_kernel
+@kernel
 def remove_parent(C, node, a):
     """Let the a-th parent leave: O(k d)."""
     k, x, row, p = node.count[0], node.x, node.row, node.parents[a]
@@ -234,7 +231,7 @@ def remove_parent(C, node, a):
     node.r[p] = row_v / omega_a
 
 
-@bare_kernel
+@kernel
 def set_parents(C, node, chosen):
     """Build the state afresh from the chosen parents, the collinear ones left out."""
     clear_node(C, node)
@@ -243,13 +240,13 @@ def set_parents(C, node, chosen):
             add_parent(C, node, p)
 
 
-@bare_kernel
+@kernel
 def residual_variance(node):
     """Return the variance of v given its parents, not below rounding noise."""
     return max(node.s[node.v], COLLINEAR)
 
 
-@bare_kernel
+@kernel
 def local_score(node, cost):
     """Return log s[v] + cost * k."""
     return np.log(residual_variance(node)) + cost * node.count[0]
@@ -258,13 +255,13 @@ def local_score(node, cost):
 # Grow and shrink ---------------------------------------------------------------------
 
 
-@bare_kernel
+@kernel
 def useful_share(cost):
     """Return the share of s[v] that a parent must take away to pay for itself."""
     return -np.expm1(-cost) * (1.0 + TIE)
 
 
-@bare_kernel
+@kernel
 def any_addition(node, usable, share):
     """Tell whether a usable column pays for itself; compiles to vector code."""
     s, r, helpful = node.s, node.r, 0
@@ -274,7 +271,7 @@ def any_addition(node, usable, share):
     return helpful > 0
 
 
-@bare_kernel
+@kernel
 def best_addition(node, usable):
     """Return the usable column that lowers s[v] most (or -1) and by how much."""
     best, largest = -1, 0.0
@@ -286,7 +283,7 @@ def best_addition(node, usable):
     return best, largest
 
 
-@bare_kernel
+@kernel
 def best_removal(node, required):
     """Return the index in P whose removal raises s[v] least (or -1) and by how much."""
     best, smallest = -1, np.inf
@@ -297,7 +294,7 @@ def best_removal(node, required):
     return best, smallest
 
 
-@bare_kernel
+@kernel
 def grow(C, node, usable, cost, cap):
     """Add the best parent while that helps; True if only the cap stopped it."""
     share = useful_share(cost)
@@ -309,7 +306,7 @@ def grow(C, node, usable, cost, cap):
     return False
 
 
-@bare_kernel
+@kernel
 def shrink(C, node, required, cost):
     """Remove the least useful parent while that helps; True if one left."""
     shrunk = False
@@ -321,7 +318,7 @@ def shrink(C, node, required, cost):
         shrunk = True
 
 
-@bare_kernel
+@kernel
 def grow_shrink(C, node, usable, required, cost, cap):
     """Alternate both until no single step helps; True if only the cap forbids one."""
     score = np.inf
