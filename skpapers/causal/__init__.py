@@ -4,6 +4,11 @@
 from skpapers.causal._colide import CoLiDE
 from skpapers.causal._display import DAGDisplay
 from skpapers.causal._feature_selector import CausalFeatureSelector
+from skpapers.causal._markov_class import (
+    best_bic_dag_exact,
+    bic_score,
+    orient_equal_variance,
+)
 from skpapers.causal._order_search import best_order_exact, order_score
 from skpapers.causal._sort_regress import SortRegress
 from skpapers.causal._sortability import SortabilityReport, sortability_report
@@ -16,8 +21,11 @@ __all__ = [
     "SortRegress",
     "SortabilityReport",
     "TopologicalSwap",
+    "best_bic_dag_exact",
     "best_order_exact",
+    "bic_score",
     "order_score",
+    "orient_equal_variance",
     "polish_dag",
     "sortability_report",
 ]

@@ -176,13 +176,23 @@ def run_chain(search, n_restarts, time_budget, kick):
 
 def capped_nodes(search):
     """Return the nodes that would get another parent but for the cap."""
-    states, capped = search.states, []
+    states, parents, capped = search.states, read_parents(search), []
     for v in np.flatnonzero(states.count[: len(search.order)] >= search.cap):
         s, r = states.s[v], states.r[v]
-        usable = search.usable[v] & (search.place < search.place[v]) & (s > COLLINEAR)
-        if (usable & (r**2 > search.share * s * s[v])).any() and s[v] > COLLINEAR:
+        usable = search.usable[v] & ~descendants(parents, search.order, v)
+        pays = (s > COLLINEAR) & (r**2 > search.share * s * s[v])
+        if s[v] > COLLINEAR and (usable & pays).any():
             capped.append(v)
     return np.array(capped, dtype=np.int64)
+
+
+def descendants(parents, order, v):
+    """Return the mask of what v acts on, v included."""
+    reached = np.zeros(len(order), dtype=bool)
+    reached[v] = True
+    for u in order:
+        reached[u] |= (parents[:, u] & reached).any()
+    return reached
 
 
 def read_parents(search):

@@ -179,7 +179,7 @@ def test_finds_the_exact_optimum(kick, global_random_seed):
         exact = bic(C, 300, best_bic_parents(C, 300, 2.0), 2.0)
         assert result.score > exact - 1e-5
         found += result.score < exact + 1e-5
-    assert found >= 48  # greedy choices of parents miss a few optima
+    assert found >= 49  # greedy choices of parents may miss one
 
 
 def test_restarts_only_improve_and_the_score_is_right(global_random_seed):
