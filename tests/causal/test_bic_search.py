@@ -175,7 +175,8 @@ def test_finds_the_exact_optimum(kick, global_random_seed):
     found = 0
     for draw_seed in range(50):
         C = covariance(draw(8, 100 * global_random_seed + draw_seed, 300, **UNEQUAL).X)
-        result = bic_order_search(C, 300, kick=kick, seeds=[0, 1, 2])
+        # with 100 restarts one seed in twenty misses two of the fifty
+        result = bic_order_search(C, 300, n_restarts=200, kick=kick, seeds=[0, 1, 2])
         exact = bic(C, 300, best_bic_parents(C, 300, 2.0), 2.0)
         assert result.score > exact - 1e-5
         found += result.score < exact + 1e-5
