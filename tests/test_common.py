@@ -16,7 +16,7 @@ from skpapers.utils import DataConditionWarning
 from skpapers.utils.discovery import all_estimators
 
 # Cheap arguments, by class.
-SMALL: dict[str, dict] = {}
+SMALL: dict[str, dict] = {"StabilityDAG": {"n_bootstraps": 3}}
 # Expected failures: class -> check -> reason. Every entry needs a test in its place.
 EXPECTED: dict[str, dict[str, str]] = {}
 

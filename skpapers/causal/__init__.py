@@ -3,7 +3,9 @@
 
 from skpapers.causal._colide import CoLiDE
 from skpapers.causal._display import DAGDisplay
+from skpapers.causal._effects import effect_intervals
 from skpapers.causal._feature_selector import CausalFeatureSelector
+from skpapers.causal._influence import edge_influence
 from skpapers.causal._markov_class import (
     best_bic_dag_exact,
     bic_score,
@@ -12,18 +14,25 @@ from skpapers.causal._markov_class import (
 from skpapers.causal._order_search import best_order_exact, order_score
 from skpapers.causal._sort_regress import SortRegress
 from skpapers.causal._sortability import SortabilityReport, sortability_report
+from skpapers.causal._stability import StabilityDAG, bootstrap_edges
+from skpapers.causal._stability_display import EdgeStabilityDisplay
 from skpapers.causal._topological_swap import TopologicalSwap, polish_dag
 
 __all__ = [
     "CausalFeatureSelector",
     "CoLiDE",
     "DAGDisplay",
+    "EdgeStabilityDisplay",
     "SortRegress",
     "SortabilityReport",
+    "StabilityDAG",
     "TopologicalSwap",
     "best_bic_dag_exact",
     "best_order_exact",
     "bic_score",
+    "bootstrap_edges",
+    "edge_influence",
+    "effect_intervals",
     "order_score",
     "orient_equal_variance",
     "polish_dag",

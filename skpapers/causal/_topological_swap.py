@@ -23,11 +23,15 @@ from warnings import warn
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.stats import chi2
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch, check_random_state
 
 from skpapers.causal._base import BaseLinearDAG, LearnedDAG, residual_variances
+from skpapers.causal._bic_search import KICKS, bic_order_search
+from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
+from skpapers.causal._markov_class import bic
 from skpapers.causal._order_search import (
     ACYCLICITY,
     LOSSES,
@@ -35,7 +39,8 @@ from skpapers.causal._order_search import (
     check_order,
     make_search,
 )
-from skpapers.causal._sparsify import sparsify
+from skpapers.causal._sparsify import refit_ols, sparsify
+from skpapers.metrics import dag_to_cpdag
 from skpapers.utils._array_api import to_numpy
 from skpapers.utils._callbacks import reported
 from skpapers.utils._graph import (
@@ -65,6 +70,22 @@ def largest_gradient(C, W, order):
     return float(np.abs(np.triu(gradient[np.ix_(order, order)], k=1)).max(initial=0.0))
 
 
+def equal_variance_bic(C, n_samples, W, penalty):
+    """Return the BIC of a graph whose noise variances are equal."""
+    mean_variance = residual_variances(C, W).mean()
+    n_edges = np.count_nonzero(W)
+    fit = n_samples * len(C) * np.log(mean_variance)
+    return float(fit + (penalty * n_edges + 1) * np.log(n_samples))
+
+
+def equal_variance_pvalue(C, n_samples, W):
+    """Return the p-value of the likelihood ratio test of equal noise variances."""
+    variances = residual_variances(C, W)
+    d = len(variances)
+    ratio = n_samples * (d * np.log(variances.mean()) - np.log(variances).sum())
+    return float(chi2.sf(max(ratio, 0.0), d - 1)) if d > 1 else 1.0
+
+
 class TopologicalSwap(BaseLinearDAG):
     r"""Linear causal graph by an exact local search over causal orders.
 
@@ -85,10 +106,20 @@ class TopologicalSwap(BaseLinearDAG):
 
     Parameters
     ----------
-    loss : {"squared", "sum_std"}, default="squared"
-        Score of an order: half the sum of the residual variances, or the sum of the
-        residual standard deviations. The latter is CoLiDE's profiled noise score; it
-        weighs small noise terms more, but its optimum need not be the true order.
+    loss : {"squared", "sum_std", "bic", "auto"}, default="squared"
+        What the search minimises:
+
+        - "squared": half the sum of the residual variances of all-predecessor
+          regressions. Right if the noise variances are equal in the given units.
+        - "sum_std": the sum of the residual standard deviations, CoLiDE's profiled
+          noise score; it weighs small noise terms more, but its optimum need not be the
+          true order.
+        - "bic": the BIC of the sparse graph itself, n log(residual variance) summed
+          over the variables, plus ``penalty`` log(n) an edge. It does not depend on the
+          units, and identifies the graph up to Markov equivalence: see `cpdag_`.
+        - "auto": both "squared" and "bic"; of the two graphs the one with the lower
+          BIC, in which equal variances count as a single parameter. With prior
+          knowledge it is "bic".
 
     neighborhood : {"insertion", "exchange", "both", "paper"}, default="insertion"
         Moves of the search. "insertion" takes each node to its best position, O(d²)
@@ -128,11 +159,35 @@ class TopologicalSwap(BaseLinearDAG):
         BIC, "threshold" only cuts small weights, None keeps all edges of the order.
 
     penalty : float, default=2.0
-        Price of an edge in "bic_l0", in units of log(n_samples); 1 is the textbook BIC.
+        Price of an edge in "bic_l0" and in ``loss="bic"``, in units of log(n_samples);
+        1 is the textbook BIC.
 
     max_parents : int, default=None
-        Largest number of parents in "bic_l0". None sets no limit up to 300 columns, and
-        48 above.
+        Largest number of parents in "bic_l0" and in ``loss="bic"``. None stands for 48,
+        but for "bic_l0" with up to 300 columns sets no limit.
+
+    n_restarts : int, default=100
+        Number of restarts of "bic", each from near the best graph so far.
+
+    kick : {"swap", "edge"}, default="swap"
+        How a restart of "bic" disturbs the order: random variables change places, or
+        random edges are turned around, which is faster and about as good.
+
+    time_budget : float, default=None
+        Seconds after which "bic" begins no restart; ``n_restarts`` then does not count,
+        and the result depends on the speed of the machine.
+
+    forbidden_edges : bool array or pairs, default=None
+        Edges that the graph may not have: a boolean mask of shape (`n_features_in_`,
+        `n_features_in_`), or (cause, effect) pairs of column names or indices. Needs
+        ``loss="bic"`` or "auto", as do the next two.
+
+    required_edges : bool array or pairs, default=None
+        Edges that the graph must have, in the same formats.
+
+    tiers : sequence of sequences, default=None
+        Groups of columns (names or indices), causes first: no edge leads from a later
+        group to an earlier one.
 
     w_threshold : float or "auto", default="auto"
         Weights smaller than this in absolute value are cut at the end. "auto" is 0.3
@@ -178,27 +233,41 @@ class TopologicalSwap(BaseLinearDAG):
     noise_std_ : ndarray of shape (`n_features_in_`,)
         Standard deviation of the noise of the sparse graph.
 
+    loss_ : str
+        The loss of the graph: what "auto" has chosen, else ``loss``.
+
+    equal_variance_pvalue_ : float
+        Of the likelihood ratio test of equal noise variances on the graph of "squared"
+        or "sum_std"; small values speak against them. nan for ``loss="bic"``, since any
+        wrong direction would make it small.
+
+    bic_ : float
+        BIC of the graph with a noise variance for each variable, see `bic_score`.
+
     objective_ : float
-        Score of the order.
+        Score of the order, or BIC of the graph for "bic".
 
     start_objective_ : float
         Score of the order of the first start.
 
     history_ : list of float
-        Score at the start and after each accepted move of the best start; it falls.
+        Score at the start and after each accepted move of the best start; it falls. For
+        "bic" the lowest score so far, after the first descent and each restart.
 
     n_moves_ : int
-        Number of accepted moves of the best start.
+        Number of accepted moves of the best start; for "bic", of restarts that lowered
+        the score.
 
     n_iter_ : int
-        Number of sweeps, or rounds of "paper", of the best start.
+        Number of sweeps, or rounds of "paper", of the best start; for "bic", 1 plus
+        the number of restarts.
 
     n_large_used_ : int
         How often the large candidate set of "paper" helped.
 
     kkt_violation_ : float
         Largest absolute derivative of the least squares loss (with the ridge) at
-        ``raw_adjacency_``, over all edges that the order allows.
+        ``raw_adjacency_``, over all edges that the order allows; nan for "bic".
 
     residual_std_ : ndarray of shape (`n_features_in_`,)
         Standard deviation of what the parents leave over.
@@ -248,7 +317,7 @@ class TopologicalSwap(BaseLinearDAG):
     """
 
     _parameter_constraints = {
-        "loss": [StrOptions(set(LOSSES))],
+        "loss": [StrOptions({*LOSSES, "bic", "auto"})],
         "neighborhood": [StrOptions({*SWEEPS, "paper"})],
         "init": [
             StrOptions({"variance", "random"}),
@@ -268,6 +337,12 @@ class TopologicalSwap(BaseLinearDAG):
         "sparsifier": [StrOptions({"bic_l0", "adaptive_lasso", "threshold"}), None],
         "penalty": [Interval(Real, 0, None, closed="left")],
         "max_parents": [Interval(Integral, 1, None, closed="left"), None],
+        "n_restarts": [Interval(Integral, 0, None, closed="left")],
+        "kick": [StrOptions(set(KICKS))],
+        "time_budget": [Interval(Real, 0, None, closed="left"), None],
+        "forbidden_edges": ["array-like", None],
+        "required_edges": ["array-like", None],
+        "tiers": ["array-like", list, tuple, None],
         "w_threshold": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
@@ -291,6 +366,12 @@ class TopologicalSwap(BaseLinearDAG):
         sparsifier="bic_l0",
         penalty=2.0,
         max_parents=None,
+        n_restarts=100,
+        kick="swap",
+        time_budget=None,
+        forbidden_edges=None,
+        required_edges=None,
+        tiers=None,
         w_threshold="auto",
         alpha=0.0,
         n_init=1,
@@ -310,6 +391,12 @@ class TopologicalSwap(BaseLinearDAG):
         self.sparsifier = sparsifier
         self.penalty = penalty
         self.max_parents = max_parents
+        self.n_restarts = n_restarts
+        self.kick = kick
+        self.time_budget = time_budget
+        self.forbidden_edges = forbidden_edges
+        self.required_edges = required_edges
+        self.tiers = tiers
         self.w_threshold = w_threshold
         self.alpha = alpha
         self.n_init = n_init
@@ -319,14 +406,110 @@ class TopologicalSwap(BaseLinearDAG):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @property
+    def cpdag_(self):
+        """Markov equivalence class of the graph, as of `skpapers.metrics.dag_to_cpdag`.
+
+        ``cpdag_[i, j] = 1`` and ``cpdag_[j, i] = 0`` is an edge i -> j of all members;
+        1 in both is an edge that has either direction.
+        """
+        return dag_to_cpdag(to_numpy(self.adjacency_) != 0)
+
     def _learn(self, C, n_samples, columns):
+        knowledge = (self.forbidden_edges, self.required_edges, self.tiers)
+        informed = any(item is not None for item in knowledge)
+        if self.loss in LOSSES:
+            if informed:
+                raise ValueError(
+                    f"loss={self.loss!r} takes no forbidden_edges, required_edges or "
+                    "tiers: set loss='bic'."
+                )
+            return self._learn_order(C, n_samples, columns, self.loss)
+        graph = self._learn_bic(C, n_samples, columns)
+        if self.loss == "bic" or informed:
+            return graph
+        ordered = self._learn_order(C, n_samples, columns, "squared")
+        attributes = ordered.attributes
+        equal = equal_variance_bic(C, n_samples, ordered.adjacency, self.penalty)
+        unequal = graph.attributes["bic"] + len(C) * np.log(n_samples)
+        if equal < unequal:
+            return ordered
+        graph.attributes["equal_variance_pvalue"] = attributes["equal_variance_pvalue"]
+        return graph
+
+    def _learn_bic(self, C, n_samples, columns):
+        """Search for the graph of lowest BIC."""
+        allowed, required = restrict_knowledge(
+            *edge_knowledge(
+                self.get_feature_names_out(),
+                self.forbidden_edges,
+                self.required_edges,
+                self.tiers,
+            ),
+            columns,
+            self.get_feature_names_out(),
+        )
+        start = None
+        if not (isinstance(self.init, str) and self.init == "variance"):
+            start = self._starts(C, n_samples, columns)[0]
+        rng = check_random_state(self.random_state)
+        result = bic_order_search(
+            C,
+            n_samples,
+            penalty=self.penalty,
+            n_restarts=self.n_restarts,
+            kick=self.kick,
+            max_parents=self.max_parents,
+            order=start,
+            time_budget=self.time_budget,
+            allowed=allowed,
+            required=required,
+            seeds=rng.randint(np.iinfo(np.int32).max, size=self.n_init).tolist(),
+            n_jobs=self.n_jobs,
+        )
+        if len(result.capped) and result.parents.sum(axis=0).max() < n_samples - 2:
+            warn(
+                f"{len(result.capped)} variables have as many parents as max_parents="
+                f"{self.max_parents} allows although more would lower the BIC: raise "
+                f"max_parents or penalty={self.penalty}.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        if self.verbose:
+            print(
+                f"[TopologicalSwap] BIC {result.path[0]:.6g} after the first descent, "
+                f"{result.score:.6g} after {len(result.path) - 1} restarts."
+            )
+        raw = refit_ols(C, result.parents)
+        adjacency = self._cut(raw)
+        return LearnedDAG(
+            adjacency=adjacency,
+            raw_adjacency=raw,
+            order=result.order,
+            noise_std=np.sqrt(residual_variances(C, adjacency)),
+            attributes={
+                "loss": "bic",
+                "equal_variance_pvalue": np.nan,
+                "bic": bic(C, n_samples, adjacency != 0, self.penalty),
+                "objective": result.score,
+                "start_objective": float(result.path[0]),
+                "history": result.path.tolist(),
+                "n_moves": int(np.count_nonzero(np.diff(result.path) < 0)),
+                "n_iter": len(result.path),
+                "n_large_used": 0,
+                "kkt_violation": np.nan,
+            },
+        )
+
+    def _learn_order(self, C, n_samples, columns, loss):
+        """Search for the best order, then for the sparse graph."""
         unit = power_of_four(C)
         inner = self._inner_covariance(C / unit, self.alpha / unit, n_samples, columns)
         starts = self._starts(C, n_samples, columns)
-        best, start_score = self._search(inner, starts)
+        best, start_score = self._search(inner, starts, loss)
         order, raw = best.state.order, best.state.weights()
         history = np.array(best.history)
-        score_unit = unit if self.loss == "squared" else np.sqrt(unit)
+        score_unit = unit if loss == "squared" else np.sqrt(unit)
         adjacency = self._sparse_weights(C, n_samples, order, raw)
         return LearnedDAG(
             adjacency=adjacency,
@@ -334,6 +517,9 @@ class TopologicalSwap(BaseLinearDAG):
             order=order,
             noise_std=np.sqrt(residual_variances(C, adjacency)),
             attributes={
+                "loss": loss,
+                "equal_variance_pvalue": equal_variance_pvalue(C, n_samples, adjacency),
+                "bic": bic(C, n_samples, adjacency != 0, self.penalty),
                 "objective": float(history[-1] * score_unit),
                 "start_objective": float(start_score * score_unit),
                 "history": (history * score_unit).tolist(),
@@ -410,11 +596,11 @@ class TopologicalSwap(BaseLinearDAG):
             raise ValueError(f"{name} has {len(W)} nodes, but X has {d} columns.")
         return topological_order(threshold_to_dag(W, threshold=0.0)[0])
 
-    def _search(self, C, starts):
+    def _search(self, C, starts, loss):
         """Return the best search of all starts and the score of the first order."""
         search = make_search(
             self.neighborhood,
-            self.loss,
+            loss,
             len(C),
             tol=self.tol,
             max_iter=self.max_iter,
@@ -454,9 +640,6 @@ class TopologicalSwap(BaseLinearDAG):
         return best, start_score
 
     def _sparse_weights(self, C, n_samples, order, raw):
-        cut = self.w_threshold
-        if cut == "auto":
-            cut = 0.3 if self.sparsifier in ("adaptive_lasso", "threshold") else 0.0
         W = raw
         if self.sparsifier in ("bic_l0", "adaptive_lasso"):
             W = sparsify(
@@ -467,6 +650,12 @@ class TopologicalSwap(BaseLinearDAG):
                 penalty=self.penalty,
                 max_parents=self.max_parents,
             )
+        wide = self.sparsifier in ("adaptive_lasso", "threshold")
+        return self._cut(W, automatic=0.3 if wide else 0.0)
+
+    def _cut(self, W, automatic=0.0):
+        """Cut small weights."""
+        cut = automatic if self.w_threshold == "auto" else self.w_threshold
         return np.where(np.abs(W) < cut, 0.0, W)
 
 

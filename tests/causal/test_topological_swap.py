@@ -16,6 +16,7 @@ from skpapers.causal import (
     TopologicalSwap,
     _order_search,
     best_order_exact,
+    bic_score,
     order_score,
     polish_dag,
 )
@@ -28,6 +29,7 @@ from skpapers.causal._order_search import (
 )
 from skpapers.datasets import load_sachs, make_linear_sem
 from skpapers.metrics import (
+    dag_to_cpdag,
     is_dag,
     structural_hamming_distance,
     structural_intervention_distance,
@@ -682,3 +684,79 @@ def test_finds_the_graph_of_1000_variables():
     learner = TopologicalSwap("squared", sparsifier="threshold", w_threshold=0.3)
     learner.fit(data.X)
     assert structural_hamming_distance(data.W != 0, learner.adjacency_ != 0) <= 20
+
+
+# --- loss="bic" and "auto" ------------------------------------------------------------
+def unequal_draw(seed, d=10):
+    return make_linear_sem(
+        2000, d, weight_range=(0.5, 1.5), noise_variance=(0.5, 10), random_state=seed
+    )
+
+
+def test_bic_does_not_see_the_units(global_random_seed):
+    X = unequal_draw(global_random_seed).X
+    raw = TopologicalSwap(loss="bic", random_state=0).fit(X)
+    scaled = TopologicalSwap(loss="bic", random_state=0).fit(X * 2.0 ** np.arange(10))
+    np.testing.assert_array_equal(raw.adjacency_ != 0, scaled.adjacency_ != 0)
+    assert raw.loss_ == "bic"
+    assert raw.bic_ == pytest.approx(bic_score(X, raw.adjacency_), abs=1e-5)
+    assert raw.objective_ == pytest.approx(raw.bic_, abs=1e-5)
+    assert (np.diff(raw.history_) <= 0).all()
+    assert raw.n_iter_ == len(raw.history_) == 101
+    np.testing.assert_array_equal(raw.cpdag_, dag_to_cpdag(raw.adjacency_ != 0))
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_auto_chooses_by_evidence(standardise, global_random_seed):
+    equal = make_linear_sem(1000, 10, 20, random_state=global_random_seed).X
+    unequal = unequal_draw(global_random_seed).X
+    for X, loss in ((equal, "bic" if standardise else "squared"), (unequal, "bic")):
+        X = X / X.std(axis=0) if standardise else X
+        auto = TopologicalSwap(loss="auto", random_state=0).fit(X)
+        assert auto.loss_ == loss
+        chosen = TopologicalSwap(loss=loss, random_state=0).fit(X)
+        np.testing.assert_array_equal(auto.adjacency_, chosen.adjacency_)
+        assert (auto.equal_variance_pvalue_ > 1e-4) == (loss == "squared")
+
+
+def test_bic_respects_knowledge_by_name(global_random_seed):
+    X = pd.DataFrame(unequal_draw(global_random_seed, 5).X, columns=list("abcde"))
+    X["constant"] = 1.0
+    learner = TopologicalSwap(
+        loss="auto",
+        forbidden_edges=[("a", "b"), ("b", "a")],
+        required_edges=[("c", "e")],
+        tiers=[["c", "d"], ["a"]],
+        n_restarts=10,
+        random_state=0,
+    )
+    with pytest.warns(DataConditionWarning, match="constant"):
+        learner.fit(X)
+    A = learner.adjacency_ != 0
+    assert learner.loss_ == "bic"
+    assert A[2, 4]
+    assert not A[0, 1]
+    assert not A[1, 0]
+    assert not A[0, [2, 3]].any()
+    with pytest.raises(ValueError, match="set loss='bic'"):
+        learner.set_params(loss="squared").fit(X[list("abcde")])
+
+
+def test_bic_is_deterministic_and_starts_where_told(global_random_seed):
+    X = unequal_draw(global_random_seed).X
+    options = {"loss": "bic", "n_init": 3, "n_restarts": 5, "random_state": 1}
+    one, two = (TopologicalSwap(n_jobs=n, **options).fit(X) for n in (1, 2))
+    np.testing.assert_array_equal(one.adjacency_, two.adjacency_)
+    warm = TopologicalSwap(loss="bic", init=one, n_restarts=20, random_state=1).fit(X)
+    assert warm.objective_ <= warm.start_objective_
+
+
+def test_bic_warns_when_capped(global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    X = rng.standard_normal((300, 6))
+    X[:, 0] += 3 * X[:, 1:].sum(axis=1)
+    learner = TopologicalSwap(
+        loss="bic", max_parents=1, tiers=[[1, 2, 3, 4, 5], [0]], n_restarts=3
+    )
+    with pytest.warns(ConvergenceWarning, match="max_parents=1"):
+        learner.fit(X)

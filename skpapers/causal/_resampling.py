@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Resampled covariances, and one fit for each of them.
+
+All that a learner needs of a resampled table is its covariance, and that takes n d²
+operations and no copy of the learner's other work. Two sources of resamples:
+
+`Rows`
+    A table. A resample draws as many rows as there are with replacement, or a fraction
+    of them without. The rows are put into an order of their own and equal ones are
+    merged, so that a resample does not depend on the order of the rows, and a weight of
+    two is the same as a row that stands twice.
+`Moments`
+    Only n and a covariance C. A resample is a covariance from the Wishart distribution
+    of rows that are normal (parametric bootstrap).
+
+Every resample has a seed of its own, so results do not depend on how they are spread
+over workers.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+
+from skpapers.causal._topological_swap import TopologicalSwap
+from skpapers.utils._array_api import to_numpy
+from skpapers.utils._optional import import_optional
+from skpapers.utils._threads import single_thread
+
+BATCHES_PER_JOB = 4
+WARM_RESTARTS = 2  # of the search by BIC
+SEED_MAX = np.iinfo(np.int32).max
+KNOWLEDGE = ("forbidden_edges", "required_edges", "tiers")  # may hold column names
+
+
+class Rows:
+    """Resamples of the rows of a table.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+        The table.
+    sample_weight : ndarray of shape (n,), default=None
+        Weights, which count as numbers of rows; None stands for ones.
+    subsample : float, default=None
+        Fraction of the rows to draw without replacement; None draws all with
+        replacement.
+    """
+
+    def __init__(self, X, sample_weight=None, subsample=None):
+        weight = np.ones(len(X)) if sample_weight is None else sample_weight
+        X = np.ascontiguousarray(X, dtype=np.float64) + 0.0  # no negative zeros
+        X, weight = X[weight > 0], weight[weight > 0].astype(np.float64)
+        order = np.argsort(X.view(f"V{X.itemsize * X.shape[1]}").ravel(), kind="stable")
+        X = X[order]
+        is_new = np.append(True, (X[1:] != X[:-1]).any(axis=1))
+        self.X = X[is_new]
+        self.weight = np.add.reduceat(weight[order], np.flatnonzero(is_new))
+        self.upper = np.cumsum(self.weight)
+        self.n_rows = round(self.upper[-1])
+        self.subsample = subsample
+        self.n_drawn = self.n_rows
+        if subsample is not None:
+            self.n_drawn = round(subsample * self.n_rows)
+        if self.n_drawn < 2:
+            raise ValueError(
+                f"A resample would have {self.n_drawn} row(s): sample_weight counts "
+                f"rows, and its sum times subsample={subsample} must be at least 2."
+            )
+
+    def counts(self, rng):
+        """Return how often each merged row is drawn."""
+        if self.subsample is None:
+            at = rng.random_sample(self.n_drawn)
+        else:
+            at = (rng.permutation(self.n_rows)[: self.n_drawn] + 0.5) / self.n_rows
+        drawn = np.searchsorted(self.upper, at * self.upper[-1], side="right")
+        drawn = np.minimum(drawn, len(self.X) - 1)
+        return np.bincount(drawn, minlength=len(self.X))
+
+    def table(self, rng):
+        """Return the rows of a resample."""
+        return np.repeat(self.X, self.counts(rng), axis=0)
+
+    def covariance(self, rng):
+        """Return the covariance of a resample and its number of rows."""
+        counts = self.counts(rng)
+        X, weight = self.X[counts > 0], counts[counts > 0] / self.n_drawn
+        constant = np.ptp(X, axis=0) == 0
+        X = X - weight @ X
+        C = (X * weight[:, None]).T @ X
+        C[constant] = C[:, constant] = 0.0
+        return (C + C.T) / 2, self.n_drawn
+
+
+class Moments:
+    """Covariances of resamples of normal rows of which only the moments are known.
+
+    A subsample without replacement varies less around the whole than one of fresh
+    rows; the degrees of freedom are chosen such that the variances agree.
+
+    Parameters
+    ----------
+    C : ndarray of shape (d, d)
+        Covariance.
+    n_rows : float
+        Number of rows behind it.
+    subsample : float, default=None
+        As for `Rows`.
+    """
+
+    def __init__(self, C, n_rows, subsample=None):
+        std = np.sqrt(np.diag(C))
+        unit = np.where(std > 0, std, 1.0)
+        values, vectors = np.linalg.eigh(C / unit / unit[:, None])
+        self.root = vectors * np.sqrt(np.maximum(values, 0)) * unit[:, None]
+        self.root[std == 0] = 0.0
+        self.n_drawn = n_rows if subsample is None else subsample * n_rows
+        if self.n_drawn < 2:
+            raise ValueError(
+                f"A resample would have {self.n_drawn:g} rows: raise subsample."
+            )
+        self.freedom = n_rows - 1.0
+        if subsample is not None:
+            self.freedom = 1.0 / (1.0 / self.n_drawn - 1.0 / n_rows)
+
+    def covariance(self, rng):
+        """Return the covariance of a resample and its number of rows."""
+        d = len(self.root)
+        if self.freedom < d + 1:
+            Z = rng.standard_normal((max(1, round(self.freedom)), d))
+            S = Z.T @ Z / len(Z)
+        else:  # Bartlett's decomposition
+            T = np.tril(rng.standard_normal((d, d)), -1)
+            np.fill_diagonal(T, np.sqrt(rng.chisquare(self.freedom - np.arange(d))))
+            S = T @ T.T / self.freedom
+        C = self.root @ S @ self.root.T
+        return (C + C.T) / 2, self.n_drawn
+
+
+@dataclass
+class Refit:
+    """Fit a learner to a resample.
+
+    Attributes
+    ----------
+    learner : estimator
+        Unfitted learner; a clone of it is fitted. All its random states are set anew.
+    source : Rows or Moments
+        Where resamples come from.
+    names : ndarray of shape (d,) or None
+        Column names, if the learner needs them.
+    """
+
+    learner: object
+    source: Rows | Moments
+    names: np.ndarray | None = None
+
+    def __call__(self, seed):
+        """Return the fitted learner and its covariance; None for constant columns."""
+        rng = np.random.RandomState(seed)
+        learner = clone(self.learner)
+        C, n = self.source.covariance(rng)
+        if not np.diag(C).any():
+            return None, C
+        if not hasattr(learner, "fit_covariance"):
+            X = self.source.table(np.random.RandomState(seed))  # the same rows
+            return seeded(learner, rng).fit(named(X, self.names)), C
+        return seeded(learner, rng).fit_covariance(named(C, self.names), n), C
+
+
+def named(table, names):
+    """Return a table as a data frame if it has column names."""
+    if names is None:
+        return table
+    try:
+        return import_optional("pandas", extra="frames", needed_by="").DataFrame(
+            table, columns=names
+        )
+    except ImportError:  # the names came from another library of frames
+        polars = import_optional("polars", extra="frames", needed_by="Column names")
+        return polars.DataFrame(table, schema=list(names))
+
+
+def needed_names(learner, names):
+    """Return the names if parameters of the learner may speak of columns by name."""
+    params = learner.get_params(deep=True)
+    speaks = any(
+        key.rpartition("__")[2] in KNOWLEDGE and value is not None
+        for key, value in params.items()
+    )
+    return names if speaks else None
+
+
+def seeded(learner, rng, only_missing=False):
+    """Set the random states of a learner from ``rng``; return the learner."""
+    for key, value in sorted(learner.get_params(deep=True).items()):
+        if key.rpartition("__")[2] == "random_state":
+            seed = int(rng.randint(SEED_MAX))
+            if value is None or not only_missing:
+                learner.set_params(**{key: seed})
+    return learner
+
+
+def warm_learner(fitted):
+    """Return an unfitted learner for resamples of what a learner was fitted to.
+
+    `TopologicalSwap` starts from the order that it has found for all rows. Its search
+    by BIC then needs few restarts, but some: without them the graphs of resamples would
+    be more alike than those of fits from scratch. Other learners start anew.
+    """
+    learner = clone(fitted)
+    if not isinstance(fitted, TopologicalSwap) or fitted.loss == "squared":
+        return learner  # a search from scratch takes less than the rest of a fit
+    learner.set_params(init=to_numpy(fitted.causal_order_), n_init=1)
+    params = learner.get_params()
+    if "n_restarts" in params:
+        learner.set_params(n_restarts=min(params["n_restarts"], WARM_RESTARTS))
+    return learner
+
+
+def map_draws(function, n_draws, random_state, n_jobs):
+    """Call a function with the seed of each draw.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a seed; has to be pickled for workers in other processes.
+    n_draws : int
+        Number of draws.
+    random_state : int, RandomState instance or None
+        Source of the seeds.
+    n_jobs : int or None
+        Number of workers, as for joblib.
+
+    Yields
+    ------
+    result
+        The results, in the order of the draws. After the last one, all that the draws
+        warned of is said once.
+    """
+    seeds = check_random_state(random_state).randint(SEED_MAX, size=n_draws)
+    n_batches = min(n_draws, BATCHES_PER_JOB * effective_n_jobs(n_jobs))
+    parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+    batches = parallel(
+        delayed(_run_batch)(function, batch)
+        for batch in np.array_split(seeds, n_batches)
+    )
+    heard = {}
+    for results, told in batches:
+        yield from results
+        for category, text in told:
+            heard.setdefault(category, []).append(text)
+    for category, texts in heard.items():
+        warnings.warn(
+            f"{len(texts)} warning(s) in {n_draws} resamples, the first: {texts[0]}",
+            category,
+            stacklevel=3,
+        )
+
+
+def _run_batch(function, seeds):
+    """Return the results of some seeds, and what they warned of."""
+    with warnings.catch_warnings(record=True) as told, single_thread():
+        warnings.simplefilter("always")
+        results = [function(seed) for seed in seeds]
+    return results, [(warning.category, str(warning.message)) for warning in told]

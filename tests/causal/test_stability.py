@@ -1,0 +1,297 @@
+"""Edge frequencies under resampling: against plain loops, closed forms and truth."""
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
+
+from skpapers.causal import CoLiDE, StabilityDAG, TopologicalSwap, bootstrap_edges
+from skpapers.causal._resampling import Moments, Rows, map_draws
+from skpapers.causal._stability import edges_of, reachable, stable_support
+from skpapers.datasets import make_linear_sem
+from skpapers.metrics import is_dag, structural_hamming_distance
+from skpapers.utils import DataConditionWarning
+
+MATRICES = (
+    "edge_probabilities",
+    "skeleton_probabilities",
+    "edge_frequencies",
+    "undirected_frequencies",
+    "ancestor_probabilities",
+)
+SQUARED = TopologicalSwap(loss="squared")
+
+
+@pytest.fixture
+def sem(global_random_seed):
+    return make_linear_sem(
+        150, 6, n_edges=8, weight_range=(0.2, 0.8), random_state=global_random_seed
+    )
+
+
+def _same(left, right):
+    for name in MATRICES:
+        np.testing.assert_array_equal(left[name], right[name])
+    np.testing.assert_array_equal(left.order_agreements, right.order_agreements)
+
+
+class Undecided(BaseEstimator):
+    """Fits the graph 0 -> 1 -> 2 with the edge 0 - 1 open, from rows alone."""
+
+    def __init__(self, code=1):
+        self.code = code
+
+    def fit(self, X, y=None):
+        self.n_features_in_ = 3
+        self.adjacency_ = np.array([[0, 1.0, 0], [0, 0, 1.0], [0, 0, 0]])
+        self.cpdag_ = np.array([[0, 1, 0], [1, 0, 1], [0, 0, 0]])
+        if self.code == 2:
+            self.cpdag_ = np.array([[0, 2, 0], [0, 0, 1], [0, 0, 0]])
+        return self
+
+
+@pytest.mark.parametrize("subsample", [None, 0.5])
+def test_equals_a_plain_loop(sem, global_random_seed, subsample):
+    found = bootstrap_edges(
+        SQUARED, sem.X, 12, subsample=subsample, random_state=global_random_seed
+    )
+    rows = Rows(sem.X, subsample=subsample)
+    rng = np.random.RandomState(global_random_seed)
+    rng.randint(2**31 - 1)  # of the fit to all rows
+    counts, ancestors = np.zeros((6, 6)), np.zeros((6, 6))
+    for seed in rng.randint(np.iinfo(np.int32).max, size=12):
+        table = rows.table(np.random.RandomState(seed))
+        assert len(table) == (150 if subsample is None else 75)
+        graph = TopologicalSwap(loss="squared").fit(table).adjacency_ != 0
+        counts += graph
+        ancestors += np.linalg.inv(np.eye(6) - 0.1 * graph) - np.eye(6) > 1e-9
+    np.testing.assert_allclose(found.edge_probabilities, counts / 12)
+    np.testing.assert_allclose(found.ancestor_probabilities, ancestors / 12)
+
+
+def test_frequencies(sem):
+    found = bootstrap_edges(SQUARED, sem.X, 20, random_state=0)
+    for name in MATRICES:
+        assert found[name].shape == (6, 6)
+        assert (found[name] >= 0).all()
+        assert (found[name] <= 1).all()
+    assert 0 <= found.order_agreement <= 1
+    assert found.order_agreements.shape == (20,)
+    np.testing.assert_array_equal(found.edge_probabilities, found.edge_frequencies)
+    assert (found.ancestor_probabilities >= found.edge_probabilities).all()
+    assert (np.diag(found.ancestor_probabilities) == 0).all()
+
+
+@pytest.mark.parametrize("learner", [SQUARED, CoLiDE()])
+def test_does_not_depend_on_workers_or_order_of_rows(sem, learner):
+    one = bootstrap_edges(learner, sem.X, 6, random_state=0)
+    _same(one, bootstrap_edges(learner, sem.X, 6, random_state=0, n_jobs=2))
+    shuffled = np.random.default_rng(0).permutation(sem.X)
+    _same(one, bootstrap_edges(learner, shuffled, 6, random_state=0))
+    other = bootstrap_edges(learner, sem.X, 6, random_state=1)
+    assert not np.array_equal(one.order_agreements, other.order_agreements) or (
+        np.unique(one.edge_probabilities).size <= 2
+    )
+
+
+def test_weights_count_rows(sem):
+    weight = np.random.default_rng(0).integers(0, 3, 150)
+    weighted = bootstrap_edges(SQUARED, sem.X, 8, sample_weight=weight, random_state=0)
+    repeated = np.repeat(sem.X, weight, axis=0)
+    _same(weighted, bootstrap_edges(SQUARED, repeated, 8, random_state=0))
+
+
+def test_on_a_dask_cluster(sem):
+    distributed = pytest.importorskip("distributed")
+    expected = bootstrap_edges(SQUARED, sem.X, 8, random_state=0)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        _same(expected, bootstrap_edges(SQUARED, sem.X, 8, random_state=0))
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_open_directions_count_half(code):
+    X = np.random.default_rng(0).standard_normal((20, 3))
+    found = bootstrap_edges(Undecided(code), X, 5, random_state=0)
+    expected = [[0, 0.5, 0], [0.5, 0, 1], [0, 0, 0]]
+    np.testing.assert_array_equal(found.edge_probabilities, expected)
+    assert found.skeleton_probabilities[0, 1] == 1
+    assert found.edge_frequencies[0, 1] == 1
+    assert found.ancestor_probabilities[0, 2] == 0  # 0 -> 1 is not certain
+    assert found.order_agreement == 1
+    support = stable_support(found, 0.5, np.arange(3))
+    np.testing.assert_array_equal(support, found.learner.adjacency_ != 0)
+    support = stable_support(found, 0.5, np.array([1, 0, 2]))
+    np.testing.assert_array_equal(np.argwhere(support), [[1, 0], [1, 2]])
+
+
+def test_cycles_lose_their_least_probable_edge():
+    P = np.zeros((4, 4))
+    P[0, 1], P[1, 2], P[2, 0], P[0, 3] = 0.9, 0.7, 0.6, 0.55
+    statistics = type("S", (), {"edge_probabilities": P})()
+    statistics.undirected_frequencies = np.zeros((4, 4))
+    support = stable_support(statistics, 0.5, np.arange(4))
+    np.testing.assert_array_equal(np.argwhere(support), [[0, 1], [0, 3], [1, 2]])
+
+
+def test_reachable():
+    chain = np.eye(9, k=1, dtype=bool)
+    np.testing.assert_array_equal(reachable(chain), np.triu(np.ones((9, 9)), 1) > 0)
+
+
+def test_no_graph_has_no_edges():
+    assert not any(part.any() for part in edges_of(None, 3))
+
+
+def test_resampled_covariances(global_random_seed):
+    """Means over resamples: C (1 - 1/n) of rows, C of the Wishart distribution."""
+    rng = np.random.default_rng(global_random_seed)
+    X = rng.standard_normal((60, 3)) @ rng.uniform(0.5, 1.5, (3, 3))
+    C = np.cov(X.T, bias=True)
+    state = np.random.RandomState(global_random_seed)
+    spread = []
+    for source, expected in (
+        (Rows(X), C * (1 - 1 / 60)),
+        (Moments(C, 60.0), C),
+        (Moments(C, 60.0, 0.5), C),
+    ):
+        draws = np.array([source.covariance(state)[0] for _ in range(3000)])
+        np.testing.assert_allclose(draws.mean(axis=0), expected, rtol=0.05)
+        spread.append(draws.std(axis=0))
+    np.testing.assert_allclose(spread[1], spread[2], rtol=0.1)
+    counts = Rows(X, subsample=0.5).counts(state)
+    assert counts.max() == 1
+    assert counts.sum() == 30
+
+
+def test_covariance_is_that_of_the_drawn_rows(sem):
+    rows = Rows(sem.X + 1e6)
+    C, n = rows.covariance(np.random.RandomState(3))
+    table = rows.table(np.random.RandomState(3))
+    assert n == len(table)
+    np.testing.assert_allclose(C, np.cov(table.T, bias=True), rtol=1e-6, atol=1e-8)
+
+
+def test_few_rows_of_moments():
+    C, n = Moments(np.eye(5), 3.0).covariance(np.random.RandomState(0))
+    assert n == 3
+    assert np.linalg.matrix_rank(C) == 2
+
+
+def test_stable_graph(sem):
+    stable = StabilityDAG(SQUARED, n_bootstraps=30, threshold=0.6, random_state=0)
+    stable.fit(sem.X)
+    kept = stable.adjacency_ != 0
+    assert is_dag(kept)
+    assert (stable.edge_probabilities_[kept] > 0.6).all()
+    assert kept.sum() == (stable.edge_probabilities_ > 0.6).sum()
+    for j in range(6):
+        parents = np.flatnonzero(kept[:, j])
+        centred = sem.X - sem.X.mean(axis=0)
+        w = np.linalg.lstsq(centred[:, parents], centred[:, j], rcond=None)[0]
+        np.testing.assert_allclose(stable.adjacency_[parents, j], w, rtol=1e-8)
+    found = bootstrap_edges(SQUARED, sem.X, 30, random_state=0)
+    np.testing.assert_array_equal(stable.edge_probabilities_, found.edge_probabilities)
+    assert stable.order_agreement_ == found.order_agreement
+    np.testing.assert_allclose(stable.learner_.mean_, stable.mean_)
+
+
+def test_streams_and_covariances(sem):
+    """Without rows the resamples are those of normal rows: about the same."""
+    data = make_linear_sem(2000, 5, n_edges=6, random_state=0)
+    make = {"learner": SQUARED, "n_bootstraps": 20, "random_state": 0}
+    whole = StabilityDAG(**make).fit(data.X)
+    parts = StabilityDAG(**make).partial_fit(data.X[:900], learn=False)
+    parts.partial_fit(data.X[900:])
+    given = StabilityDAG(**make).fit_covariance(
+        whole.covariance_, 2000, mean=whole.mean_
+    )
+    for other in (parts, given):
+        np.testing.assert_allclose(other.adjacency_, whole.adjacency_, atol=1e-8)
+        np.testing.assert_allclose(
+            other.edge_probabilities_, whole.edge_probabilities_, atol=0.3
+        )
+
+
+def test_names_reach_the_learner(sem):
+    frame = pd.DataFrame(sem.X, columns=list("abcdef"))
+    source, target = np.argwhere(sem.W)[0]
+    edge = ("abcdef"[source], "abcdef"[target])
+    learner = CoLiDE(forbidden_edges=[edge])
+    stable = StabilityDAG(learner, n_bootstraps=4, random_state=0).fit(frame)
+    assert stable.edge_probabilities_[source, target] == 0
+    assert stable.to_frame()["source"].isin(list("abcdef")).all()
+
+
+def test_constant_column():
+    X = np.random.default_rng(0).standard_normal((50, 3))
+    X[:, 1] = 7.0
+    with pytest.warns(DataConditionWarning, match="Constant"):
+        stable = StabilityDAG(SQUARED, n_bootstraps=3, random_state=0).fit(X)
+    assert stable.edge_probabilities_[1].sum() == 0
+
+
+def _warns(seed):
+    import warnings
+
+    warnings.warn(f"of {seed}", ConvergenceWarning, stacklevel=1)
+    return seed
+
+
+def test_warnings_of_resamples_are_told_once():
+    with pytest.warns(ConvergenceWarning, match=r"7 warning.* in 7 resamples") as told:
+        seeds = list(map_draws(_warns, 7, 0, None))
+    assert len(told) == 1
+    assert len(set(seeds)) == 7
+
+
+def test_calibration():
+    """The Brier score of the directions, against that of a constant guess."""
+    loss, base, close = [], [], []
+    for seed in range(1, 5):
+        data = make_linear_sem(300, 10, n_edges=15, random_state=seed)
+        found = bootstrap_edges(SQUARED, data.X, 50, random_state=0)
+        truth, off = data.W != 0, ~np.eye(10, dtype=bool)
+        loss.append(((found.edge_probabilities - truth)[off] ** 2).mean())
+        base.append(((truth.sum() / 90 - truth)[off] ** 2).mean())
+        stable = StabilityDAG(SQUARED, n_bootstraps=50, random_state=0).fit(data.X)
+        close.append(structural_hamming_distance(data.W, stable.adjacency_))
+    assert np.mean(loss) < 0.025 < np.mean(base)
+    assert np.mean(close) < 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_bootstraps": 0}, "n_bootstraps"),
+        ({"subsample": 1.0}, "subsample"),
+        ({"subsample": 0.001}, "at least 2"),
+        ({"sample_weight": np.full(150, 0.001)}, "at least 2"),
+        ({"learner": 3}, "learner"),
+        ({"X": [[np.nan, 1.0], [0.0, 2.0]]}, "NaN"),
+    ],
+)
+def test_bad_input(sem, arguments, message):
+    arguments = {"learner": SQUARED, "X": sem.X, **arguments}
+    with pytest.raises(ValueError, match=message):
+        bootstrap_edges(**arguments)
+
+
+def test_bad_parameters(sem):
+    with pytest.raises(ValueError, match="threshold"):
+        StabilityDAG(threshold=1.0).fit(sem.X)
+    with pytest.raises(ValueError, match="raise subsample"):
+        StabilityDAG(subsample=0.01).fit_covariance(np.eye(2), 100)
+    fitted = StabilityDAG(SQUARED, n_bootstraps=2, random_state=0).fit(sem.X)
+    before = fitted.adjacency_
+    with pytest.raises(ValueError, match="constant"):
+        fitted.fit(np.ones((5, 2)))
+    assert fitted.adjacency_ is before
+    clone(fitted)
