@@ -147,7 +147,8 @@ class BaseLinearDAG(
             or imputed before), if all its columns are constant, or if a weight is
             negative or all are zero.
         """
-        self._learn_from(*self._read(X, sample_weight, reset=True))
+        moments, X = self._read(X, sample_weight, reset=True)
+        self._learn_from(moments, X, rows=(X, sample_weight))
         return self
 
     @all_or_nothing
@@ -181,6 +182,7 @@ class BaseLinearDAG(
         ValueError
             As `fit`, or if X has other columns than before.
         """
+        self._refuse_without_rows("partial_fit")
         first = not hasattr(self, "_moments")
         new, reference = self._read(X, sample_weight, reset=first)
         both = new if first else merge_moments(self._moments, new)
@@ -231,6 +233,7 @@ class BaseLinearDAG(
             If the matrix is not square, symmetric and finite with a non-negative
             diagonal, if ``mean`` does not fit it, or if ``n_samples`` is below 2.
         """
+        self._refuse_without_rows("fit_covariance")
         names = get_feature_names(covariance)
         C = check_array(covariance, dtype=np.float64, input_name="covariance")
         _check_covariance(C, n_samples)
@@ -245,7 +248,18 @@ class BaseLinearDAG(
         self._learn_from((float(n_samples), mean, (C + C.T) / 2), C)
         return self
 
-    def _learn_from(self, moments, reference):
+    def _needs_rows(self):
+        """Whether `_learn_rows`, given the table and weights, replaces `_learn`."""
+        return False
+
+    def _refuse_without_rows(self, method):
+        if self._needs_rows():
+            raise ValueError(
+                f"loss={self.loss!r} needs all rows at once: {method} has no use for "
+                "it. Call fit, or choose another loss."
+            )
+
+    def _learn_from(self, moments, reference, rows=None):
         """Learn on the columns that vary by more than rounding errors.
 
         Fitted arrays get the library, the device and the dtype of ``reference``.
@@ -270,7 +284,10 @@ class BaseLinearDAG(
         block = np.ix_(columns, columns)
         C_block = np.ascontiguousarray(C[block])
         with single_thread():
-            learned = self._learn(C_block, n, columns)
+            if self._needs_rows():
+                learned = self._learn_rows(C_block, n, columns, *rows)
+            else:
+                learned = self._learn(C_block, n, columns)
         residuals = residual_variances(C_block, learned.adjacency)
 
         def fitted(values):

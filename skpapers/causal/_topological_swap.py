@@ -30,6 +30,7 @@ from sklearn.utils import Bunch, check_random_state
 
 from skpapers.causal._base import BaseLinearDAG, LearnedDAG, residual_variances
 from skpapers.causal._bic_search import KICKS, bic_order_search
+from skpapers.causal._general_losses import GeneralLossMixin
 from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
 from skpapers.causal._markov_class import bic
 from skpapers.causal._order_search import (
@@ -86,7 +87,7 @@ def equal_variance_pvalue(C, n_samples, W):
     return float(chi2.sf(max(ratio, 0.0), d - 1)) if d > 1 else 1.0
 
 
-class TopologicalSwap(BaseLinearDAG):
+class TopologicalSwap(GeneralLossMixin, BaseLinearDAG):
     r"""Linear causal graph by an exact local search over causal orders.
 
     Looks for the causal order in which regressions of each variable on all its
@@ -106,7 +107,8 @@ class TopologicalSwap(BaseLinearDAG):
 
     Parameters
     ----------
-    loss : {"squared", "sum_std", "bic", "auto"}, default="squared"
+    loss : {"squared", "sum_std", "bic", "auto", "logistic"} or callable, \
+            default="squared"
         What the search minimises:
 
         - "squared": half the sum of the residual variances of all-predecessor
@@ -120,6 +122,21 @@ class TopologicalSwap(BaseLinearDAG):
         - "auto": both "squared" and "bic"; of the two graphs the one with the lower
           BIC, in which equal variances count as a single parameter. With prior
           knowledge it is "bic".
+        - "logistic", for columns of zeros and ones: the mean negative log-likelihood of
+          l1-logistic regressions with strength ``alpha``. With ``sparsifier="bic_l0"``
+          every order is scored by its best sparse graph, an edge at the price
+          ``penalty`` log(n) / (2n): complete graphs of different orders hardly differ
+          on such data. The weights are log-odds.
+        - callable: ``loss(P, x) -> (score, weights)`` regresses the centred column x of
+          shape (n_samples,) on its centred predecessors P of shape (n_samples, k), k
+          may be 0; the score of an order is the sum over its columns. With "bic_l0" and
+          "adaptive_lasso" the final parents are chosen by least squares and their
+          weights refitted by the callable.
+
+        The last two need the rows of the table (no `partial_fit`, `fit_covariance` or
+        prior knowledge) and insert nodes, whatever the ``neighborhood``. With the
+        default ``init`` they start from a linear search: "logistic" with "bic_l0" from
+        the order of "bic", the others from that of "squared".
 
     neighborhood : {"insertion", "exchange", "both", "paper"}, default="insertion"
         Moves of the search. "insertion" takes each node to its best position, O(d²)
@@ -272,6 +289,10 @@ class TopologicalSwap(BaseLinearDAG):
     residual_std_ : ndarray of shape (`n_features_in_`,)
         Standard deviation of what the parents leave over.
 
+    intercept_ : ndarray of shape (`n_features_in_`,)
+        Log-odds of each variable when its parents are 0, nan for constant columns. Only
+        with ``loss="logistic"``.
+
     mean_ : ndarray of shape (`n_features_in_`,)
         Column means.
 
@@ -298,6 +319,10 @@ class TopologicalSwap(BaseLinearDAG):
     positions; about ten sweeps suffice. The covariance costs n d², the final "bic_l0"
     at most O(d⁴ / 24). Memory: a few d x d matrices.
 
+    The losses that need the rows fit at most 2 d (d - 1) regressions a sweep on all
+    predecessors; "logistic" with "bic_l0" fits about k d for each of them to choose k
+    parents, so a graph of 20 columns takes seconds.
+
     With no more rows than columns, or with linearly dependent columns, the covariance
     is singular. Then 1e-10 of each variance is added to it, with a warning.
 
@@ -317,7 +342,7 @@ class TopologicalSwap(BaseLinearDAG):
     """
 
     _parameter_constraints = {
-        "loss": [StrOptions({*LOSSES, "bic", "auto"})],
+        "loss": [StrOptions({*LOSSES, "bic", "auto", "logistic"}), callable],
         "neighborhood": [StrOptions({*SWEEPS, "paper"})],
         "init": [
             StrOptions({"variance", "random"}),
