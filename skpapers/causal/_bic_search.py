@@ -159,10 +159,11 @@ def make_search(R, n_samples, order, seed, *, penalty, max_parents, allowed, req
     )
 
 
-def run_chain(search, n_restarts, time_budget, kick):
+def run_chain(search, n_restarts, time_budget, kick, n_kicks=None):
     """Search from the start and restart; return the path of the lowest local scores."""
     end = None if time_budget is None else perf_counter() + time_budget
-    n_kicks = max(MIN_KICKS, round(np.log(len(search.order))))
+    if n_kicks is None:
+        n_kicks = max(MIN_KICKS, round(np.log(len(search.order))))
     pieces, n_left = [np.empty(1)], n_restarts
     kernels.improve(search, n_kicks, KICKS[kick], pieces[0])
     while len(search.order) > 1 and (
@@ -210,6 +211,7 @@ def bic_order_search(
     penalty=2.0,
     n_restarts=100,
     kick="swap",
+    n_kicks=None,
     max_parents=None,
     order=None,
     time_budget=None,
@@ -233,6 +235,8 @@ def bic_order_search(
     kick : {"swap", "edge"}, default="swap"
         How a restart disturbs the order: about ln(d) times two random nodes change
         places, or an edge is turned around.
+    n_kicks : int, default=None
+        Number of such disturbances in a restart; None stands for ln(d), at least 4.
     max_parents : int, default=None
         Largest number of parents of a node; None stands for 48. It never exceeds
         ``n_samples - 2``.
@@ -282,7 +286,7 @@ def bic_order_search(
             allowed=allowed,
             required=required,
         )
-        path = run_chain(search, n_restarts, time_budget, kick)
+        path = run_chain(search, n_restarts, time_budget, kick, n_kicks)
         path = n_samples * (path + 2 * np.log(scale).sum())
         parents, capped = read_parents(search), capped_nodes(search)
         return BICSearch(parents, search.order, float(path[-1]), path, capped)
