@@ -1,4 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Solvers with the calling convention of `scipy.optimize.minimize`."""
 
-__all__: list[str] = []
+from skpapers.solvers._gns import gns, gns_minimize
+from skpapers.solvers._gns_least_squares import GNSLeastSquares
+from skpapers.solvers._target_surrogate import minimize_target_surrogate
+
+__all__ = [
+    "GNSLeastSquares",
+    "gns",
+    "gns_minimize",
+    "minimize_target_surrogate",
+]

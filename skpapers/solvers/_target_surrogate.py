@@ -1,0 +1,606 @@
+# SPDX-License-Identifier: BSD-3-Clause
+r"""Target surrogates: many cheap steps for every call of an expensive loss.
+
+Minimise over x a loss of the form loss(f(x)), where the targets z = f(x) (scores,
+logits, actions) are cheap to compute and to differentiate and the gradient of the loss
+by z is expensive: a simulator, a query, a sum over all pairs of rows. At z_t = f(x_t)
+one expensive call gives the value and the gradient; per row, g is b times the gradient,
+b the number of rows. The surrogate
+
+.. math:: q_t(x) = \ell(z_t) + \frac1b \sum_i \Big[ \langle g_i, f_i(x) - z_{t,i}
+          \rangle + \frac{h_i}{2 \eta_t} \|f_i(x) - z_{t,i}\|^2 \Big]
+
+needs no further call, so that any number of steps on x can be taken on it. Without
+bounds on f its minimum is at z_t - eta g / h: x_{t+1} is the projection of a gradient
+step in the space of targets onto what the model can say. With all rows and
+eta <= 1 / L, L the smoothness of the loss in z, q_t lies above the loss, and whatever
+does not increase q_t does not increase the loss, for any f.
+
+Reference: J. W. Lavington, S. Vaswani, R. Babanezhad, M. Schmidt, N. Le Roux,
+"Target-based surrogates for stochastic optimization", ICML 2023.
+"""
+
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+from sklearn.utils import check_random_state
+
+from skpapers.solvers._target_surrogate_inner import (
+    ExactStep,
+    GeneralProblem,
+    QuadraticProblem,
+    by_row,
+    solve_inner,
+)
+from skpapers.solvers._target_surrogate_models import ALL, make_model
+from skpapers.utils._threads import single_thread
+
+__all__ = ["minimize_target_surrogate"]
+
+SUFFICIENT = 0.5  # Armijo constant of the line search on eta
+EXPAND, SHRINK = 1.8, 0.9
+ETA_RANGE = 1e-4, 1e4  # around the first accepted step
+ADAGRAD_RANGE = 1e-5, 1e5
+INNER_GROWTH = 2.0
+SCHEDULES = ("constant", "stochastic", "exponential")
+INNER = ("auto", "exact", "armijo", "lbfgs", "adam")
+
+
+class Oracle:
+    """The expensive loss: checked, counted, and called for values where that is all."""
+
+    def __init__(self, loss_and_grad, loss):
+        if not callable(loss_and_grad):
+            raise TypeError("loss_and_grad must be callable as loss_and_grad(z, rows).")
+        self.loss_and_grad, self.loss = loss_and_grad, loss
+        self.n_calls = self.n_value_calls = 0
+
+    def __call__(self, z, rows):
+        """Return the value and the gradient by z, as a float and an array."""
+        self.n_calls += 1
+        answer = self.loss_and_grad(z.copy(), rows)
+        if not isinstance(answer, tuple | list) or len(answer) != 2:
+            raise ValueError(
+                "loss_and_grad must return the pair (value, gradient), got "
+                f"{type(answer).__name__}."
+            )
+        value = self._number(answer[0], "loss_and_grad")
+        gradient = np.array(answer[1], dtype=np.float64)
+        if gradient.shape != z.shape:
+            raise ValueError(
+                f"loss_and_grad must return a gradient of the shape of z, {z.shape}, "
+                f"got {gradient.shape}."
+            )
+        if not np.isfinite(value) or not np.isfinite(gradient).all():
+            what = "value" if not np.isfinite(value) else "gradient"
+            raise ValueError(
+                f"loss_and_grad returned a {what} that is not finite in call "
+                f"{self.n_calls}, for z between {z.min():.3g} and {z.max():.3g}."
+            )
+        return value, gradient
+
+    def value(self, z, rows):
+        """Return the value at a trial point; it may be infinite."""
+        self.n_value_calls += 1
+        if self.loss is None:
+            value = self._number(self.loss_and_grad(z, rows)[0], "loss_and_grad")
+        else:
+            value = self._number(self.loss(z, rows), "loss")
+        return np.inf if np.isnan(value) else value
+
+    @staticmethod
+    def _number(value, name):
+        value = np.asarray(value)
+        if value.size != 1 or value.dtype.kind not in "fiub":
+            raise ValueError(
+                f"The value that {name} returns must be a number, got "
+                f"{value.dtype} of shape {value.shape}."
+            )
+        return float(value.reshape(()))
+
+
+class StepSize:
+    """The step eta of the surrogate: a schedule or a line search on the targets."""
+
+    def __init__(self, eta, schedule, n_steps, share):
+        self.eta, self.schedule, self.n_steps = eta, schedule, n_steps
+        self.search = eta is None
+        self.growth = EXPAND**share
+        self.last, self.bounds = None, (0.0, np.inf)
+
+    def __call__(self, t, oracle, z, g, weight, value, rows):
+        """Return eta of outer step t = 1, 2, ..."""
+        if self.search:
+            return self._line_search(oracle, z, g, weight, value, rows)
+        if self.schedule == "stochastic":
+            return self.eta / np.sqrt(t)
+        if self.schedule == "exponential":
+            return self.eta * self.n_steps ** (-t / self.n_steps)
+        return self.eta
+
+    def _line_search(self, oracle, z, g, weight, value, rows):
+        move = g if weight is None else g / by_row(weight, g)
+        slope = SUFFICIENT * np.vdot(g, move) / len(z)
+        largest = np.abs(move).max()
+        if largest == 0:
+            return self.last or 1.0
+
+        def accepted(eta):
+            return oracle.value(z - eta * move, rows) <= value - eta * slope
+
+        first = self.last is None
+        # the first trial moves no target by more than one, in any unit of the loss
+        eta = 1 / largest if first else min(self.last * self.growth, self.bounds[1])
+        if first and accepted(eta):
+            for _ in range(60):
+                if not accepted(eta * EXPAND):
+                    break
+                eta *= EXPAND
+        else:
+            for _ in range(400):
+                if eta <= self.bounds[0] or accepted(eta):
+                    break
+                eta *= SHRINK
+        if first:
+            self.bounds = ETA_RANGE[0] * eta, ETA_RANGE[1] * eta
+        self.last = max(eta, self.bounds[0])
+        return self.last
+
+
+class Metric:
+    """The row weights h of the surrogate."""
+
+    def __init__(self, metric, n_samples):
+        self.metric, self.kl = metric, metric == "kl" if _is_name(metric) else False
+        self.is_fixed = True
+        if _is_name(metric):
+            if metric not in ("euclidean", "adagrad", "kl"):
+                raise ValueError(
+                    "metric must be 'euclidean', 'adagrad', 'kl', an array of row "
+                    f"weights or a callable, got {metric!r}."
+                )
+            self.is_fixed = metric != "adagrad"
+        elif callable(metric):
+            self.is_fixed = False
+        else:
+            self.metric = _check_weights(metric, (n_samples,))
+        self.squares = None
+        self.n_samples = n_samples
+
+    def __call__(self, z, g, rows):
+        """Return h, None for ones."""
+        if callable(self.metric):
+            h = self.metric(z, g, rows)
+            return None if h is None else _check_weights(h, (len(z),), z.shape)
+        if not _is_name(self.metric):
+            return self.metric[rows]
+        if self.metric != "adagrad":
+            return None
+        if self.squares is None:
+            self.squares = np.zeros((self.n_samples, *z.shape[1:]))
+        self.squares[rows] += g * g
+        return np.clip(np.sqrt(self.squares[rows]), *ADAGRAD_RANGE)
+
+
+def _is_name(value):
+    return isinstance(value, str)
+
+
+def _check_weights(values, *shapes):
+    h = np.asarray(values, dtype=np.float64)
+    if h.shape not in shapes:
+        raise ValueError(
+            f"Row weights must have shape {' or '.join(map(str, shapes))}, got "
+            f"{h.shape}."
+        )
+    if not (np.isfinite(h).all() and (h > 0).all()):
+        raise ValueError("Row weights must be positive and finite.")
+    return h
+
+
+class Batches:
+    """Row indices of the outer steps: all rows, or shuffled batches without end."""
+
+    def __init__(self, n_samples, batch_size, random_state):
+        self.n, self.full = n_samples, batch_size is None or batch_size >= n_samples
+        self.size = n_samples if self.full else int(batch_size)
+        self.rng = check_random_state(random_state)
+        self.order, self.at = None, n_samples
+
+    def __next__(self):
+        """Return the rows of the next outer step."""
+        if self.full:
+            return ALL
+        if self.at >= self.n:
+            self.order, self.at = self.rng.permutation(self.n), 0
+        rows = self.order[self.at : self.at + self.size]
+        self.at += self.size
+        return rows
+
+
+class Inner:
+    """Solves the inner problem of each outer step and keeps what can be reused."""
+
+    def __init__(self, model, solver, n_inner, penalty, proximal, kl, share):
+        self.model, self.n_inner, self.kl = model, n_inner, kl
+        self.penalty, self.proximal = penalty, proximal
+        self.solver = self._resolve(solver, share)
+        self.growth = INNER_GROWTH**share
+        self.memory, self.exact = {}, None
+
+    def _resolve(self, solver, share):
+        linear = self.model.is_linear and not self.kl
+        if solver == "auto":
+            return "exact" if linear and share == 1 else "armijo"
+        if solver == "exact" and not linear:
+            raise ValueError(
+                "inner='exact' needs a linear model and a metric other than 'kl': use "
+                "'armijo', 'lbfgs' or 'adam'."
+            )
+        return solver
+
+    def __call__(self, x, rows, z, g, G, weight, eta, reuse):
+        """Return the new x; ``reuse`` tells that rows and weights are as before."""
+        if not self.model.is_linear or self.kl:
+            problem = GeneralProblem(
+                self.model, x, rows, z, g, weight, eta, self.penalty, self.proximal,
+                self.kl,
+            )  # fmt: skip
+            return solve_inner(
+                problem, self.solver, self.n_inner, self.memory, self.growth
+            )
+        if self.exact is None or not reuse:
+            total = self.penalty + self.proximal
+            self.exact = ExactStep(self.model.rows(rows), weight, total)
+        if self.solver == "exact":
+            return x + self.exact.step(g, G, x, eta, self.proximal)
+        problem = QuadraticProblem(
+            x, G, self.exact.multiply, eta, self.penalty, self.proximal
+        )
+        return solve_inner(problem, self.solver, self.n_inner, self.memory, self.growth)
+
+
+def minimize_target_surrogate(
+    predict,
+    loss_and_grad,
+    x0=None,
+    *,
+    jac_vec=None,
+    model="linear",
+    loss=None,
+    metric="euclidean",
+    eta="auto",
+    eta_schedule="constant",
+    n_inner=20,
+    inner="auto",
+    l2=0.0,
+    proximal=0.0,
+    max_iter=100,
+    tol=1e-6,
+    batch_size=None,
+    random_state=None,
+    callback=None,
+):
+    r"""Minimise an expensive loss of cheap predictions.
+
+    The loss is a function of targets z = f(x), for example the scores that a linear
+    model or a network gives to the rows of a table. Every outer step calls it once,
+    for its value and its gradient by z, builds a surrogate of it in the space of
+    targets, and takes many cheap steps on x there. Use it where a call of the loss
+    costs far more than an evaluation of the model: losses over all pairs of rows,
+    simulators, queries to people or services. Where the gradient is cheap, Newton
+    methods are faster.
+
+    Parameters
+    ----------
+    predict : array-like, sparse matrix or callable
+        What the model predicts from. For ``model="linear"`` the matrix X (n, d) of
+        z = X x; for ``model="callable"`` a function ``predict(x, rows)`` that returns z
+        of shape (b,) or (b, p), where ``rows`` is ``slice(None)`` or an integer array;
+        for a torch module its input, an array or a tensor with n rows.
+
+    loss_and_grad : callable
+        The expensive loss, ``loss_and_grad(z, rows) -> (value, gradient)``, where the
+        gradient is that of the value by z and has its shape. A mean over the rows is
+        expected: the step eta is measured in that scale. If it has an attribute
+        ``smoothness``, this is taken for L (see ``eta``).
+
+    x0 : array-like, default=None
+        Where to start: of shape (d,), or (d, p) for p targets, for a linear model (None
+        is zeros); the vector of all trained parameters for a torch module (None is what
+        the module holds).
+
+    jac_vec : callable, default=None
+        For ``model="callable"``: ``jac_vec(x, v, rows)`` returns the transposed
+        Jacobian of ``predict`` at x times v, in the shape of x.
+
+    model : {"linear", "callable"} or torch.nn.Module, default="linear"
+        The model f. A module is trained in place.
+
+    loss : callable, default=None
+        ``loss(z, rows) -> value`` for the line search on eta, where values are cheaper
+        than gradients. None calls ``loss_and_grad``.
+
+    metric : str, array-like of shape (n,) or callable, default="euclidean"
+        Weights h of the rows in the surrogate: ones ("euclidean"); the root of the sum
+        of the squared gradients so far, for each target ("adagrad"); given ones; or
+        those that ``metric(z, g, rows)`` returns, of shape (b,) or that of z. "kl" is
+        the Kullback-Leibler divergence in place of the square, for targets that are
+        probabilities (mirror descent); it excludes ``inner="exact"``.
+
+    eta : float, "auto" or "armijo", default="auto"
+        Step in the space of targets. "armijo" searches the largest one that decreases
+        the loss along -g enough; this costs some evaluations of the loss but no
+        gradient. "auto" is 1 / L if L is known and otherwise "armijo".
+
+    eta_schedule : {"constant", "stochastic", "exponential"}, default="constant"
+        Step of the outer iteration t of T: eta, eta / sqrt(t), or eta T^(-t / T). It
+        has no effect on a line search.
+
+    n_inner : int, default=20
+        Largest number of inner steps for each call of the loss.
+
+    inner : {"auto", "exact", "armijo", "lbfgs", "adam"}, default="auto"
+        Solver of the inner problem: its minimiser in closed form (linear models),
+        gradient steps with a line search, L-BFGS, or Adam. "auto" is "exact" for a
+        linear model on all rows, and "armijo" otherwise: the minimiser on a small batch
+        fits that batch too well.
+
+    l2 : float or array-like that broadcasts to x, default=0.0
+        Weight of half the squared parameters. It is cheap, so it belongs to the inner
+        problem and is not replaced by a surrogate.
+
+    proximal : float, default=0.0
+        Weight of half the squared distance to the last x in the inner problem; it keeps
+        steps on small batches short.
+
+    max_iter : int, default=100
+        Largest number of calls of the loss for a gradient: the budget.
+
+    tol : float, default=1e-6
+        Stop when no entry of the gradient by x exceeds this. Not tested on batches.
+
+    batch_size : int, default=None
+        Rows of an outer step; None is all of them.
+
+    random_state : int, RandomState instance or None, default=None
+        Order of the rows in batches.
+
+    callback : callable, default=None
+        ``callback(intermediate_result)`` after each call of the loss, with ``x``,
+        ``fun``, ``grad``, ``eta`` (of the last step) and ``n_oracle_calls``; it may
+        raise StopIteration to end the run.
+
+    Returns
+    -------
+    result : scipy.optimize.OptimizeResult
+        ``x``; ``fun`` and ``jac``, value and gradient at the last call of the loss,
+        that is before the last step if the budget ended the run; ``success``,
+        ``status`` (0 converged, 1 budget used, 99 stopped by the callback),
+        ``message``; ``nit`` and ``n_oracle_calls``, calls of the loss;
+        ``n_value_calls``, calls for a value alone; ``n_model_evals``, evaluations of
+        the model; ``fun_path``, ``grad_path`` (largest entries of the gradients) and
+        ``eta_path``. The values include the penalty. A run on batches that has used its
+        budget is a success.
+
+    Raises
+    ------
+    ValueError
+        If the loss returns a gradient of another shape or a value that is not finite,
+        if ``inner="exact"`` is asked for a model that is not linear, or if an argument
+        is out of range.
+    TypeError
+        If something is not callable that has to be.
+
+    See Also
+    --------
+    skpapers.linear_model.TargetSurrogateClassifier : Estimator for given and own
+        losses.
+    skpapers.optim.TargetSurrogateOptimizer : The same as an optimizer of torch.
+
+    Notes
+    -----
+    An outer step costs one call of the loss and, for a linear model on all rows, two
+    products with X, O(n d p), and a triangular solve, O(d² p); the matrix XᵀX is formed
+    and factored once, O(n d² + d³). With the logistic loss and eta = 1 / L = 4 the
+    exact step is that of the fixed bound on the Hessian [2]_. Without a penalty and
+    with columns that depend on each other the move is the shortest one. With more than
+    4000 columns the inner problem is solved iteratively, without a matrix of all pairs
+    of columns. Other models cost ``n_inner`` evaluations and pullbacks a step.
+
+    With all rows and eta <= 1 / L the objective never increases, whatever the model and
+    the inner solver. A line search looks only along -g in the space of targets and
+    gives no such guarantee, but needs no L and is often faster.
+
+    References
+    ----------
+    .. [1] J. W. Lavington, S. Vaswani, R. Babanezhad, M. Schmidt and N. Le Roux,
+       "Target-based surrogates for stochastic optimization", ICML 2023,
+       arXiv:2302.02607.
+    .. [2] D. Böhning and B. G. Lindsay, "Monotonicity of quadratic-approximation
+       algorithms", Annals of the Institute of Statistical Mathematics 40 (1988)
+       641-663.
+
+    Examples
+    --------
+    Least absolute deviations, smoothed, as if each call were expensive:
+
+    >>> import numpy as np
+    >>> from skpapers.solvers import minimize_target_surrogate
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((200, 3))
+    >>> y = X @ [1.0, -2.0, 0.5] + rng.standard_t(2, 200) / 10
+    >>> def loss_and_grad(z, rows):
+    ...     r = z - y[rows]
+    ...     size = np.sqrt(1e-2 + r**2)
+    ...     return size.mean(), r / size / len(r)
+    >>> result = minimize_target_surrogate(X, loss_and_grad, max_iter=50)
+    >>> result.x.round(1)
+    array([ 1. , -2. ,  0.5])
+    >>> result.n_oracle_calls <= 50
+    True
+    """
+    _check_arguments(eta, eta_schedule, n_inner, inner, max_iter, tol, proximal)
+    f = make_model(model, predict, jac_vec, x0)
+    _check_batch_size(batch_size)
+    oracle = Oracle(loss_and_grad, loss)
+    batches = Batches(f.n_samples, batch_size, random_state)
+    share = batches.size / f.n_samples
+    distance = Metric(metric, f.n_samples)
+    eta_value, rule = _resolve_eta(eta, loss_and_grad)
+    step_size = StepSize(eta_value, eta_schedule, max_iter, share)
+    penalty = _check_l2(l2, f.x0.shape)
+    solve = Inner(f, inner, n_inner, penalty, proximal, distance.kl, share)
+    run = _Run(f, oracle, batches, distance, step_size, solve, penalty)
+    with single_thread():
+        status = run(max_iter, tol, callback)
+    return run.result(status, rule)
+
+
+class _Run:
+    """The outer loop and its record."""
+
+    def __init__(self, model, oracle, batches, metric, step_size, solve, penalty):
+        self.model, self.oracle, self.batches = model, oracle, batches
+        self.metric, self.step_size, self.solve = metric, step_size, solve
+        self.penalty = penalty
+        self.x = model.x0.copy()
+        self.fun_path, self.grad_path, self.eta_path = [], [], []
+
+    def __call__(self, max_iter, tol, callback):
+        """Take outer steps and return the status."""
+        for t in range(1, max_iter + 1):
+            rows = next(self.batches)
+            z = self.model.predict(self.x, rows)
+            self._check_targets(z, t)
+            value, gradient = self.oracle(z, rows)
+            g = gradient * len(z)
+            self.jac = self.model.pullback(self.x, gradient, rows)
+            self.jac = self.jac + self.penalty * self.x
+            size = float(np.abs(self.jac).max(initial=0.0))
+            self.fun_path.append(value + 0.5 * float(np.sum(self.penalty * self.x**2)))
+            self.grad_path.append(size)
+            if callback is not None and self._stopped(callback):
+                return 99
+            if self.batches.full and size <= tol:
+                return 0
+            weight = self.metric(z, g, rows)
+            eta = self.step_size(t, self.oracle, z, g, weight, value, rows)
+            self.eta_path.append(float(eta))
+            reuse = self.batches.full and self.metric.is_fixed
+            self.x = self.solve(self.x, rows, z, g, self.jac, weight, eta, reuse)
+        return 1
+
+    def _check_targets(self, z, t):
+        if not np.isfinite(z).all():
+            raise ValueError(
+                f"The predictions are not finite in outer step {t}: lower eta or use "
+                "eta='armijo'."
+            )
+        if self.metric.kl and not (
+            z.ndim == 2 and (z > 0).all() and np.allclose(z.sum(axis=1), 1, atol=1e-6)
+        ):
+            raise ValueError(
+                "metric='kl' needs targets that are probabilities: z of shape (b, p) "
+                "with positive entries and rows that sum to one."
+            )
+
+    def _stopped(self, callback):
+        try:
+            callback(
+                OptimizeResult(
+                    x=self.x.copy(),
+                    fun=self.fun_path[-1],
+                    grad=self.jac.copy(),
+                    eta=self.eta_path[-1] if self.eta_path else None,
+                    n_oracle_calls=self.oracle.n_calls,
+                )
+            )
+        except StopIteration:
+            return True
+        return False
+
+    def result(self, status, rule):
+        """Return the record as an OptimizeResult."""
+        if hasattr(self.model, "module"):
+            self.model.load(self.x)
+        messages = {
+            0: "The gradient is within tol.",
+            1: f"The budget of {self.oracle.n_calls} calls of the loss is used.",
+            99: "The callback stopped the run.",
+        }
+        return OptimizeResult(
+            x=self.x,
+            fun=self.fun_path[-1],
+            jac=self.jac,
+            success=status == 0 or (status == 1 and not self.batches.full),
+            status=status,
+            message=f"{messages[status]} {rule}",
+            nit=self.oracle.n_calls,
+            n_oracle_calls=self.oracle.n_calls,
+            n_value_calls=self.oracle.n_value_calls,
+            n_model_evals=self.model.n_evals,
+            fun_path=np.array(self.fun_path),
+            grad_path=np.array(self.grad_path),
+            eta_path=np.array(self.eta_path),
+            inner=self.solve.solver,
+        )
+
+
+def _resolve_eta(eta, loss_and_grad):
+    """Return eta, None for a line search, and a sentence about it."""
+    if isinstance(eta, str):
+        smoothness = getattr(loss_and_grad, "smoothness", None)
+        if eta == "auto" and smoothness is not None:
+            return 1 / smoothness, f"eta was 1 / L with L = {smoothness:g}."
+        why = "was asked for" if eta == "armijo" else "the smoothness L is not known"
+        return None, f"eta was found by line search: {why}."
+    return float(eta), f"eta was {eta:g} as given."
+
+
+def _check_arguments(eta, schedule, n_inner, inner, max_iter, tol, proximal):
+    if isinstance(eta, str):
+        if eta not in ("auto", "armijo"):
+            raise ValueError(
+                f"eta must be 'auto', 'armijo' or a positive number, got {eta!r}."
+            )
+    elif not (isinstance(eta, Real) and 0 < eta < np.inf):
+        raise ValueError(f"eta must be a positive finite number, got {eta!r}.")
+    if schedule not in SCHEDULES:
+        raise ValueError(f"eta_schedule must be one of {SCHEDULES}, got {schedule!r}.")
+    if inner not in INNER:
+        raise ValueError(f"inner must be one of {INNER}, got {inner!r}.")
+    for name, value in {"n_inner": n_inner, "max_iter": max_iter}.items():
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be an integer >= 1, got {value!r}.")
+    for name, value in {"tol": tol, "proximal": proximal}.items():
+        if not (isinstance(value, Real) and 0 <= value < np.inf):
+            raise ValueError(f"{name} must be a finite number >= 0, got {value!r}.")
+
+
+def _check_batch_size(batch_size):
+    if batch_size is not None and not (
+        isinstance(batch_size, Integral) and batch_size >= 1
+    ):
+        raise ValueError(
+            f"batch_size must be None or an integer >= 1, got {batch_size!r}."
+        )
+
+
+def _check_l2(l2, shape):
+    """Return the penalties as (d,) or (d, 1 or p), to be multiplied with x."""
+    l2 = np.asarray(l2, dtype=np.float64)
+    if not np.isfinite(l2).all() or (l2 < 0).any():
+        raise ValueError("l2 must be finite and >= 0.")
+    if l2.ndim == 0:
+        return np.full(shape[:1] + (1,) * (len(shape) - 1), float(l2))
+    if l2.ndim == 1 and len(shape) == 2:
+        l2 = l2[:, None]
+    try:
+        np.broadcast_to(l2, shape)
+    except ValueError:
+        raise ValueError(
+            f"l2 must broadcast to the shape of x, {shape}, got {l2.shape}."
+        ) from None
+    return l2
