@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Losses of linear models: finite differences, closed forms, scikit-learn, extremes."""
 
 import array_api_strict
