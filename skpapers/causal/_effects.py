@@ -20,15 +20,12 @@ from skpapers.causal._resampling import (
     Refit,
     Rows,
     map_draws,
-    needed_names,
-    warm_learner,
 )
 from skpapers.causal._sparsify import refit_ols
 from skpapers.causal._stability import (
     LEARNER,
     N_BOOTSTRAPS,
     SUBSAMPLE,
-    edges_of,
     fit_learner,
     read_table,
 )
@@ -89,8 +86,7 @@ class DrawEffects:
     def __call__(self, seed):
         """Return the effects."""
         if self.support is None:
-            learner, C = self.refit(seed)
-            support, _, _ = edges_of(learner, len(C))
+            (support, _, _), C = self.refit(seed)
         else:
             C, _ = self.refit.source.covariance(np.random.RandomState(seed))
             support = self.support
@@ -234,10 +230,7 @@ def effect_intervals(
         slice(None) if end is None else find_column(end, fitted, name)
         for end, name in ((source, "source"), (target, "target"))
     )
-    if relearn:
-        refit = Refit(warm_learner(fitted), rows, needed_names(fitted, names))
-    else:
-        refit = Refit(None, rows)
+    refit = Refit.of(fitted, rows, names) if relearn else Refit(None, rows)
     task = DrawEffects(refit, None if relearn else support, kind, pairs)
     draws = np.array(list(map_draws(task, n_bootstraps, rng, n_jobs)))
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)

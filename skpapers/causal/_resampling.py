@@ -26,15 +26,21 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
+from skpapers.causal._bic_search import bic_order_search
+from skpapers.causal._edge_classes import KNOWLEDGE, allowed_edges, edges_of
+from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
 from skpapers.causal._topological_swap import TopologicalSwap
+from skpapers.metrics import dag_to_cpdag
 from skpapers.utils._array_api import to_numpy
 from skpapers.utils._optional import import_optional
 from skpapers.utils._threads import single_thread
 
 BATCHES_PER_JOB = 4
-WARM_RESTARTS = 2  # of the search by BIC
+# Restarts of a search by BIC that begins at the order of all rows. Many small steps
+# away from it serve better here than few large ones.
+WARM_KICK, WARM_KICKS, WARM_RESTARTS = "edge", 2, 4
+RESTARTS_PER_COLUMN = 0.2
 SEED_MAX = np.iinfo(np.int32).max
-KNOWLEDGE = ("forbidden_edges", "required_edges", "tiers")  # may hold column names
 
 
 class Rows:
@@ -143,34 +149,107 @@ class Moments:
 
 
 @dataclass
-class Refit:
-    """Fit a learner to a resample.
+class Found:
+    """What was learnt from a resample, under the names of a fitted learner."""
+
+    adjacency_: np.ndarray
+    cpdag_: np.ndarray
+
+
+@dataclass
+class WarmSearch:
+    """Search for the graph of lowest BIC, from the order that all rows have led to.
+
+    This is what `TopologicalSwap` does with ``loss="bic"``, without the rest of a fit,
+    which would take about as long.
 
     Attributes
     ----------
-    learner : estimator
-        Unfitted learner; a clone of it is fitted. All its random states are set anew.
+    learner : TopologicalSwap
+        Fitted to all rows.
+    n_restarts : int
+        Number of restarts.
+    """
+
+    learner: TopologicalSwap
+    n_restarts: int
+
+    def __post_init__(self):
+        self.names = self.learner.get_feature_names_out()
+        known = [getattr(self.learner, name) for name in KNOWLEDGE]
+        self.knowledge = edge_knowledge(self.names, *known)
+        self.order = to_numpy(self.learner.causal_order_)
+
+    def search(self, C, n_samples, rng):
+        """Return what is `Found` in the covariance of a resample."""
+        columns = np.flatnonzero(np.diag(C) > 0)
+        block = np.ix_(columns, columns)
+        allowed, required = restrict_knowledge(*self.knowledge, columns, self.names)
+        result = bic_order_search(
+            C[block],
+            n_samples,
+            penalty=self.learner.penalty,
+            n_restarts=self.n_restarts,
+            kick=WARM_KICK,
+            n_kicks=WARM_KICKS,
+            max_parents=self.learner.max_parents,
+            order=np.searchsorted(columns, self.order[np.isin(self.order, columns)]),
+            allowed=allowed,
+            required=required,
+            seeds=[int(rng.randint(SEED_MAX))],
+            n_jobs=1,
+        )
+        parents = np.zeros(C.shape, dtype=bool)
+        parents[block] = result.parents
+        return Found(parents, dag_to_cpdag(parents))
+
+
+@dataclass
+class Refit:
+    """Learn the edges of a resample.
+
+    Attributes
+    ----------
+    learner : estimator or WarmSearch
+        Unfitted learner, of which a clone with new random states is fitted, or a
+        search.
     source : Rows or Moments
         Where resamples come from.
     names : ndarray of shape (d,) or None
         Column names, if the learner needs them.
+    allowed : bool ndarray of shape (d, d) or None
+        Edges that the graph may have; None stands for all.
     """
 
     learner: object
     source: Rows | Moments
     names: np.ndarray | None = None
+    allowed: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, fitted, source, names):
+        """Return the task for a learner fitted to all rows."""
+        needed = needed_names(fitted, names)
+        return cls(warm_learner(fitted), source, needed, allowed_edges(fitted))
 
     def __call__(self, seed):
-        """Return the fitted learner and its covariance; None for constant columns."""
+        """Return the edges as `edges_of` does, and the covariance."""
         rng = np.random.RandomState(seed)
-        learner = clone(self.learner)
         C, n = self.source.covariance(rng)
-        if not np.diag(C).any():
-            return None, C
-        if not hasattr(learner, "fit_covariance"):
-            X = self.source.table(np.random.RandomState(seed))  # the same rows
-            return seeded(learner, rng).fit(named(X, self.names)), C
-        return seeded(learner, rng).fit_covariance(named(C, self.names), n), C
+        learner = None  # if all columns are constant
+        if np.diag(C).any():
+            learner = self.learn(C, n, rng, seed)
+        return edges_of(learner, len(C), self.allowed), C
+
+    def learn(self, C, n_samples, rng, seed):
+        """Return what is learnt from a resample."""
+        if isinstance(self.learner, WarmSearch):
+            return self.learner.search(C, n_samples, rng)
+        learner = seeded(clone(self.learner), rng)
+        if hasattr(learner, "fit_covariance"):
+            return learner.fit_covariance(named(C, self.names), n_samples)
+        X = self.source.table(np.random.RandomState(seed))  # the same rows
+        return learner.fit(named(X, self.names))
 
 
 def named(table, names):
@@ -207,20 +286,26 @@ def seeded(learner, rng, only_missing=False):
 
 
 def warm_learner(fitted):
-    """Return an unfitted learner for resamples of what a learner was fitted to.
+    """Return what learns from resamples of what a learner was fitted to.
 
     `TopologicalSwap` starts from the order that it has found for all rows. Its search
     by BIC then needs few restarts, but some: without them the graphs of resamples would
     be more alike than those of fits from scratch. Other learners start anew.
     """
     learner = clone(fitted)
-    if not isinstance(fitted, TopologicalSwap) or fitted.loss == "squared":
+    if not isinstance(fitted, TopologicalSwap) or fitted.loss not in ("bic", "auto"):
         return learner  # a search from scratch takes less than the rest of a fit
-    learner.set_params(init=to_numpy(fitted.causal_order_), n_init=1)
-    params = learner.get_params()
-    if "n_restarts" in params:
-        learner.set_params(n_restarts=min(params["n_restarts"], WARM_RESTARTS))
-    return learner
+    enough = max(WARM_RESTARTS, round(RESTARTS_PER_COLUMN * fitted.n_features_in_))
+    n_restarts = min(fitted.n_restarts, enough)
+    if fitted.loss == "bic" and fitted.w_threshold in ("auto", 0):
+        return WarmSearch(fitted, n_restarts)
+    return learner.set_params(
+        init=to_numpy(fitted.causal_order_),
+        n_init=1,
+        n_restarts=n_restarts,
+        kick=WARM_KICK,
+        time_budget=None,
+    )
 
 
 def map_draws(function, n_draws, random_state, n_jobs):

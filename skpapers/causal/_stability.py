@@ -29,6 +29,7 @@ from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.utils import Bunch, check_array, check_random_state
 
 from skpapers.causal._base import BaseLinearDAG, LearnedDAG, residual_variances
+from skpapers.causal._edge_classes import allowed_edges, edges_of, reachable
 from skpapers.causal._resampling import (
     Moments,
     Refit,
@@ -37,7 +38,6 @@ from skpapers.causal._resampling import (
     named,
     needed_names,
     seeded,
-    warm_learner,
 )
 from skpapers.causal._sparsify import refit_ols
 from skpapers.causal._topological_swap import TopologicalSwap
@@ -60,44 +60,6 @@ N_BOOTSTRAPS = [Interval(Integral, 1, None, closed="left")]
 SUBSAMPLE = [Interval(Real, 0, 1, closed="neither"), None]
 
 
-def edges_of(learner, d):
-    """Return the edges of a graph, the directed and the undirected ones of its class.
-
-    Parameters
-    ----------
-    learner : estimator or None
-        Fitted learner; None stands for a graph without edges.
-    d : int
-        Number of columns.
-
-    Returns
-    -------
-    graph, directed, undirected : bool ndarray of shape (d, d)
-        ``graph`` is one member of the class that the others describe; ``undirected``
-        is symmetric. A learner without ``cpdag_`` vouches for all directions, and so
-        does one whose ``loss_`` tells the members of a class apart ("squared").
-    """
-    if learner is None:
-        none = np.zeros((d, d), dtype=bool)
-        return none, none, none
-    graph = np.asarray(to_numpy(learner.adjacency_)) != 0
-    codes = getattr(learner, "cpdag_", None)
-    if codes is None or getattr(learner, "loss_", "bic") != "bic":
-        return graph, graph, np.zeros_like(graph)
-    codes = np.asarray(to_numpy(codes))
-    both = ((codes != 0) & (codes != 0).T) | (codes == 2)  # 1 both ways, or 2
-    undirected = both | both.T
-    return graph, (codes != 0) & ~undirected, undirected
-
-
-def reachable(edges):
-    """Return the mask of the pairs (i, j) with a directed path from i to j."""
-    reach = edges.astype(np.float64)
-    for _ in range(len(edges).bit_length()):  # paths of up to 1, 2, 4, ... edges
-        reach = np.minimum(reach + reach @ reach, 1.0)
-    return reach > 0
-
-
 @dataclass
 class DrawEdges:
     """The edges of the graph of one resample."""
@@ -106,8 +68,7 @@ class DrawEdges:
 
     def __call__(self, seed):
         """Return what `edges_of` does."""
-        learner, C = self.refit(seed)
-        return edges_of(learner, len(C))
+        return self.refit(seed)[0]
 
 
 def edge_statistics(fitted, draws, n_draws):
@@ -127,7 +88,8 @@ def edge_statistics(fitted, draws, n_draws):
     Bunch
         The statistics, as `bootstrap_edges` documents them.
     """
-    graph, directed, _ = edges_of(fitted, fitted.n_features_in_)
+    d, allowed = fitted.n_features_in_, allowed_edges(fitted)
+    graph, directed, _ = edges_of(fitted, d, allowed)
     known = reachable(directed)
     counts = np.zeros((4, *graph.shape))
     agreements = np.empty(n_draws)
@@ -324,7 +286,7 @@ def bootstrap_edges(
     rng = check_random_state(random_state)
     source = Rows(table, sample_weight, subsample)
     fitted = fit_learner(learner, table, sample_weight, names, rng)
-    refit = Refit(warm_learner(fitted), source, needed_names(learner, names))
+    refit = Refit.of(fitted, source, names)
     draws = map_draws(DrawEdges(refit), n_bootstraps, rng, n_jobs)
     statistics = edge_statistics(fitted, draws, n_bootstraps)
     return Bunch(**statistics, learner=fitted)
@@ -514,7 +476,7 @@ class StabilityDAG(MetaEstimatorMixin, BaseLinearDAG):
             fitted = seeded(learner, rng, only_missing=True).fit_covariance(
                 named(C, frame_names), n, mean=mean
             )
-        refit = Refit(warm_learner(fitted), source, frame_names)
+        refit = Refit.of(fitted, source, names)
         draws = map_draws(DrawEdges(refit), self.n_bootstraps, rng, self.n_jobs)
         statistics = edge_statistics(fitted, draws, self.n_bootstraps)
         self.learner_, self._statistics = fitted, statistics
