@@ -203,7 +203,8 @@ def test_history_and_iterations(estimator, table):
 @each_estimator
 def test_html_links_to_the_documentation(estimator, table):
     name = type(estimator).__name__
-    page = f"generated/{type(estimator).__module__.rpartition('.')[0]}.{name}.html"
+    public = type(estimator).__module__.partition("._")[0]
+    page = f"generated/{public}.{name}.html"
     assert page in clone(estimator)._repr_html_()
     assert page in _seeded(estimator).fit(*table)._repr_html_()
 

@@ -167,7 +167,7 @@ class Use:
 
     def setup(self):
         self.X, _ = draw("EV", 100, n_samples=10_000)
-        self.model = TopologicalSwap().fit(self.X)
+        self.model = TopologicalSwap("squared").fit(self.X)
 
     def time_score(self):
         self.model.score(self.X)

@@ -54,7 +54,7 @@ from skpapers.causal import TopologicalSwap
 
 n_kept = len(selection.get_feature_names_out())
 tuned = GridSearchCV(
-    make_pipeline(scaler, CausalFeatureSelector(TopologicalSwap()), RidgeCV()),
+    make_pipeline(scaler, CausalFeatureSelector(TopologicalSwap("squared")), RidgeCV()),
     {
         "causalfeatureselector__learner__penalty": [0.5, 1.0, 2.0, 4.0],
         "causalfeatureselector__kind": ["parents", "markov_blanket"],

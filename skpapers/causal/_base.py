@@ -474,7 +474,7 @@ class BaseLinearDAG(
         >>> rng = np.random.default_rng(0)
         >>> cause = rng.standard_normal(1000)
         >>> X = np.column_stack([cause, 2 * cause + rng.standard_normal(1000)])
-        >>> learner = TopologicalSwap().fit(X)
+        >>> learner = TopologicalSwap(loss="squared").fit(X)
         >>> learner.intervene({0: 3.0}).round()  # the effect follows
         array([3., 6.])
         >>> learner.intervene({1: 3.0}).round() + 0  # the cause does not

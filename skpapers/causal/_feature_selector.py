@@ -110,8 +110,8 @@ class CausalFeatureSelector(MetaEstimatorMixin, SelectorMixin, DocumentedEstimat
     learner : estimator, default=None
         Learner of a graph, with ``fit(X)`` and then ``adjacency_`` (a non-zero entry
         (i, j) is the edge i -> j), for example `CoLiDE`. It is cloned. None stands for
-        `TopologicalSwap` with its default parameters; to tune the learner's parameters
-        (``learner__...``), pass one.
+        `TopologicalSwap` with ``random_state=0`` and else its default parameters; to
+        tune the learner's parameters (``learner__...``), pass one.
     target : int or str, default=None
         None: the target is the ``y`` of `fit`, which the graph gets as its last
         column. Else the target is this column of X, by index or name, and ``y`` is
@@ -265,7 +265,7 @@ class CausalFeatureSelector(MetaEstimatorMixin, SelectorMixin, DocumentedEstimat
             return clone(self.learner)
         from skpapers.causal._topological_swap import TopologicalSwap
 
-        return TopologicalSwap()
+        return TopologicalSwap(random_state=0)
 
     def _check_adjacency(self):
         d = self.n_features_in_ + (self.target is None)

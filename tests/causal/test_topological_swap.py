@@ -178,7 +178,10 @@ def test_result_is_a_local_minimum(neighborhood, loss, global_random_seed):
 def test_history_falls_to_the_objective(neighborhood, global_random_seed):
     X = weak_data(global_random_seed, 12)
     learner = TopologicalSwap(
-        neighborhood=neighborhood, init="random", random_state=global_random_seed
+        loss="squared",
+        neighborhood=neighborhood,
+        init="random",
+        random_state=global_random_seed,
     ).fit(X)
     assert (np.diff(learner.history_) < 0).all()
     assert learner.n_moves_ == len(learner.history_) - 1 > 0
@@ -216,7 +219,7 @@ def test_two_variables_by_hand():
     order, score = best_order_exact(C)
     assert_array_equal(order, [0, 1])
     assert_allclose(score, 1)
-    learner = TopologicalSwap(init=[1, 0], sparsifier=None)
+    learner = TopologicalSwap(loss="squared", init=[1, 0], sparsifier=None)
     learner.fit_covariance(C, 1000)
     assert_array_equal(learner.causal_order_, [0, 1])
     assert_allclose(learner.adjacency_, [[0, w], [0, 0]], atol=1e-12)
@@ -300,6 +303,7 @@ def test_paper_mode_equals_its_plain_twin(sizes, global_random_seed):
     order, history, n_used = plain_topo(X, start, *sizes)
     size_small, size_large, n_large = sizes
     learner = TopologicalSwap(
+        loss="squared",
         neighborhood="paper",
         init=start,
         size_small=size_small,
@@ -329,8 +333,10 @@ def test_automatic_sizes(d, sizes):
 def test_follows_a_permutation_of_the_columns(neighborhood, global_random_seed):
     X = weak_data(global_random_seed, 10)
     permutation = np.random.default_rng(global_random_seed).permutation(10)
-    plain = TopologicalSwap(neighborhood=neighborhood).fit(X)
-    permuted = TopologicalSwap(neighborhood=neighborhood).fit(X[:, permutation])
+    plain = TopologicalSwap(loss="squared", neighborhood=neighborhood).fit(X)
+    permuted = TopologicalSwap(loss="squared", neighborhood=neighborhood).fit(
+        X[:, permutation]
+    )
     assert_array_equal(permutation[permuted.causal_order_], plain.causal_order_)
     assert_allclose(
         permuted.adjacency_,
@@ -356,22 +362,27 @@ def test_start_orders(global_random_seed):
     C = covariance(X)
 
     def start(init, **params):
-        learner = TopologicalSwap(init=init, random_state=seed, **params).fit(X)
+        learner = TopologicalSwap(
+            loss="squared", init=init, random_state=seed, **params
+        ).fit(X)
         assert_allclose(learner.causal_order_, best.causal_order_)
         return learner.history_[0]
 
-    best = TopologicalSwap(neighborhood="both").fit(X)
+    best = TopologicalSwap(loss="squared", neighborhood="both").fit(X)
     assert_allclose(
         start("variance", neighborhood="both"), order_score(C, np.argsort(np.diag(C)))
     )
     order = np.random.default_rng(seed).permutation(6)
     for given in (order, list(order), order.astype(float)):
-        learner = TopologicalSwap(init=given, max_iter=50).fit(X)
+        learner = TopologicalSwap(loss="squared", init=given, max_iter=50).fit(X)
         assert_allclose(learner.history_[0], order_score(C, order))
     assert_allclose(start(best), best.objective_)
     assert_allclose(start(best.raw_adjacency_), best.objective_)
     assert_allclose(start(clone(best)), best.objective_)  # is fitted again
-    random = [TopologicalSwap(init="random", random_state=s).fit(X) for s in (1, 1, 2)]
+    random = [
+        TopologicalSwap(loss="squared", init="random", random_state=s).fit(X)
+        for s in (1, 1, 2)
+    ]
     assert random[0].history_ == random[1].history_ != random[2].history_
 
 
@@ -379,7 +390,7 @@ def test_an_adjacency_start_with_cycles_is_cut(global_random_seed):
     data = ev_data(global_random_seed, 6)
     W = data.W + 0.01 * np.random.default_rng(0).uniform(size=(6, 6))
     assert not is_dag(W)
-    learner = TopologicalSwap(init=W).fit(data.X)
+    learner = TopologicalSwap(loss="squared", init=W).fit(data.X)
     assert_allclose(
         learner.start_objective_,
         order_score(covariance(data.X), data.order),
@@ -396,14 +407,14 @@ def test_an_adjacency_start_with_cycles_is_cut(global_random_seed):
         (np.zeros((2, 2)), "init has 2 nodes, but X has 3 columns"),
         (np.zeros((3, 2)), "init must be a square matrix"),
         (np.full((3, 3), np.nan), "NaN"),
-        (GridSearchCV(TopologicalSwap(), {}), "neither fitted"),
+        (GridSearchCV(TopologicalSwap(loss="squared"), {}), "neither fitted"),
         ("magic", "'init' parameter"),
     ],
 )
 def test_bad_starts(init, message):
     X = np.random.default_rng(0).standard_normal((20, 3))
     with pytest.raises(ValueError, match=message):
-        TopologicalSwap(init=init).fit(X)
+        TopologicalSwap(loss="squared", init=init).fit(X)
 
 
 def test_a_start_with_other_column_names():
@@ -412,9 +423,9 @@ def test_a_start_with_other_column_names():
     )
     init = pd.DataFrame(np.zeros((2, 2)), columns=["b", "a"], index=["b", "a"])
     with pytest.raises(ValueError, match="init has the columns"):
-        TopologicalSwap(init=init).fit(X)
+        TopologicalSwap(loss="squared", init=init).fit(X)
     with pytest.raises(ValueError, match="must have the same column names"):
-        polish_dag(X, init)
+        polish_dag(X, init, loss="squared")
 
 
 @pytest.mark.parametrize(
@@ -429,20 +440,22 @@ def test_a_start_with_other_column_names():
 def test_bad_sizes(sizes, message):
     X = np.random.default_rng(0).standard_normal((20, 4))
     with pytest.raises(ValueError, match=message):
-        TopologicalSwap(neighborhood="paper", **sizes).fit(X)
+        TopologicalSwap(loss="squared", neighborhood="paper", **sizes).fit(X)
 
 
 @pytest.mark.parametrize("neighborhood", NEIGHBORHOODS)
 def test_one_and_two_columns(neighborhood, global_random_seed):
     rng = np.random.default_rng(global_random_seed)
     X = rng.standard_normal((200, 1))
-    learner = TopologicalSwap(neighborhood=neighborhood).fit(X)
+    learner = TopologicalSwap(loss="squared", neighborhood=neighborhood).fit(X)
     assert_array_equal(learner.adjacency_, [[0]])
     assert_allclose(learner.objective_, X.var() / 2)
     assert learner.n_moves_ == 0
     assert learner.n_iter_ >= 1
     X = np.hstack([2 * X + rng.standard_normal((200, 1)), X])
-    learner = TopologicalSwap(neighborhood=neighborhood, init=[0, 1]).fit(X)
+    learner = TopologicalSwap(
+        loss="squared", neighborhood=neighborhood, init=[0, 1]
+    ).fit(X)
     assert_array_equal(learner.causal_order_, [1, 0])
     assert_allclose(learner.adjacency_[1, 0], np.polyfit(X[:, 1], X[:, 0], 1)[0])
 
@@ -451,7 +464,7 @@ def test_duplicate_columns_warn(global_random_seed):
     X = weak_data(global_random_seed, 5)
     X = pd.DataFrame(np.column_stack([X, X[:, 2]]), columns=list("abcdef"))
     with pytest.warns(DataConditionWarning, match=r"\['[cf]'\] depend linearly"):
-        learner = TopologicalSwap().fit(X)
+        learner = TopologicalSwap(loss="squared").fit(X)
     assert is_dag(learner.adjacency_)
     assert np.isfinite(learner.raw_adjacency_).all()
     assert (np.diff(learner.history_) < 0).all()
@@ -460,7 +473,7 @@ def test_duplicate_columns_warn(global_random_seed):
 def test_fewer_rows_than_columns_warn(global_random_seed):
     X = weak_data(global_random_seed, 10, n=8)
     with pytest.warns(DataConditionWarning, match="8 rows are too few for 10 columns"):
-        learner = TopologicalSwap().fit(X)
+        learner = TopologicalSwap(loss="squared").fit(X)
     assert is_dag(learner.adjacency_)
 
 
@@ -469,10 +482,10 @@ def test_constant_columns_do_not_disturb(global_random_seed):
     order = np.random.default_rng(global_random_seed).permutation(6)
     with_constant = np.insert(X, 2, 7.0, axis=1)
     with pytest.warns(DataConditionWarning, match="Constant columns"):
-        learner = TopologicalSwap(init=order).fit(with_constant)
+        learner = TopologicalSwap(loss="squared", init=order).fit(with_constant)
     varying = [0, 1, 3, 4, 5]
     start = np.searchsorted(varying, order[order != 2])
-    plain = TopologicalSwap(init=start).fit(X)
+    plain = TopologicalSwap(loss="squared", init=start).fit(X)
     assert learner.history_ == plain.history_
     assert_array_equal(learner.causal_order_[-1], 2)
     assert_allclose(learner.adjacency_[np.ix_(varying, varying)], plain.adjacency_)
@@ -487,22 +500,24 @@ def test_indefinite_covariance_is_refused():
         pytest.warns(DataConditionWarning),
         pytest.raises(ValueError, match="not positive definite"),
     ):
-        TopologicalSwap().fit_covariance(C, 100)
+        TopologicalSwap(loss="squared").fit_covariance(C, 100)
 
 
 def test_table_is_not_changed(global_random_seed):
     X = weak_data(global_random_seed, 6)
     before = X.copy()
-    TopologicalSwap(neighborhood="both", n_init=2, random_state=0).fit(X)
+    TopologicalSwap(loss="squared", neighborhood="both", n_init=2, random_state=0).fit(
+        X
+    )
     assert_array_equal(X, before)
 
 
 def test_restarts(global_random_seed):
     X = weak_data(global_random_seed, 15, n=60)
     params = {"neighborhood": "paper", "random_state": global_random_seed}
-    one = TopologicalSwap(**params).fit(X)
-    many = TopologicalSwap(n_init=6, **params).fit(X)
-    threads = TopologicalSwap(n_init=6, n_jobs=3, **params).fit(X)
+    one = TopologicalSwap(loss="squared", **params).fit(X)
+    many = TopologicalSwap(loss="squared", n_init=6, **params).fit(X)
+    threads = TopologicalSwap(loss="squared", n_init=6, n_jobs=3, **params).fit(X)
     assert many.objective_ <= one.objective_
     assert many.start_objective_ == threads.start_objective_ == one.start_objective_
     assert many.history_ == threads.history_
@@ -538,7 +553,11 @@ def test_sparsifiers(global_random_seed):
 def test_max_iter_warns(neighborhood):
     X = ev_data(1, 20).X
     learner = TopologicalSwap(
-        neighborhood=neighborhood, init="random", random_state=0, max_iter=1
+        loss="squared",
+        neighborhood=neighborhood,
+        init="random",
+        random_state=0,
+        max_iter=1,
     )
     with pytest.warns(ConvergenceWarning, match="max_iter=1"):
         learner.fit(X)
@@ -551,8 +570,8 @@ def test_max_iter_warns(neighborhood):
 def test_large_tolerance_accepts_less(global_random_seed):
     X = weak_data(global_random_seed, 15)
     params = {"init": "random", "random_state": 0}
-    fine = TopologicalSwap(**params).fit(X)
-    coarse = TopologicalSwap(tol=0.01, **params).fit(X)
+    fine = TopologicalSwap(loss="squared", **params).fit(X)
+    coarse = TopologicalSwap(loss="squared", tol=0.01, **params).fit(X)
     assert coarse.n_moves_ < fine.n_moves_
     history = np.array(coarse.history_)
     assert (-np.diff(history) > 0.01 * history[:-1]).all()
@@ -581,11 +600,11 @@ def test_drift_is_seen(global_random_seed):
 
 def test_verbose(capsys):
     X = weak_data(0, 5)
-    TopologicalSwap(verbose=1, n_init=2, random_state=0).fit(X)
+    TopologicalSwap(loss="squared", verbose=1, n_init=2, random_state=0).fit(X)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[1].startswith("[TopologicalSwap] start 2/2: score ")
-    TopologicalSwap().fit(X)
+    TopologicalSwap(loss="squared").fit(X)
     assert capsys.readouterr().out == ""
 
 
@@ -608,9 +627,9 @@ def test_polish_dag(global_random_seed):
 def test_polish_dag_refuses():
     X = np.random.default_rng(0).standard_normal((20, 3))
     with pytest.raises(ValueError, match="takes no init"):
-        polish_dag(X, np.zeros((3, 3)), init="random")
+        polish_dag(X, np.zeros((3, 3)), init="random", loss="squared")
     with pytest.raises(ValueError, match="must have the same nodes"):
-        polish_dag(X, np.zeros((2, 2)))
+        polish_dag(X, np.zeros((2, 2)), loss="squared")
 
 
 @pytest.mark.parametrize(

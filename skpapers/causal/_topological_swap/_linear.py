@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: BSD-3-Clause
+r"""What `TopologicalSwap` does with a covariance, and how it chooses its loss.
+
+With "auto", two graphs are learnt and the one of lower BIC is kept. Both count a price
+lambda log n for each of their |E| edges, but not the same number of noise variances:
+
+    S_equal   = n d log(mean_v v_v) + lambda log n |E| + log n
+    S_unequal = n sum_v log v_v     + lambda log n |E| + d log n
+
+with the mean squared residuals v_v *in the given units*. The first is that of the graph
+in the order of least squares, the second that of the graph of lowest BIC.
+"""
+
+from warnings import warn
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.stats import chi2
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+from skpapers.causal._base import LearnedDAG, dependent_columns, residual_variances
+from skpapers.causal._bic_search import bic_order_search
+from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
+from skpapers.causal._markov_class import bic
+from skpapers.causal._order_search import make_search
+from skpapers.causal._sparsify import refit_ols, sparsify
+from skpapers.causal._topological_swap._starts import has_default_start, start_orders
+from skpapers.utils._callbacks import reported
+
+# Added to the variances of a singular covariance, relative to them: as little as leaves
+# a Cholesky factor, and enough to keep sparse regressions from fitting rounding errors
+JITTER = 1e-10
+SPARSE_JITTER = 1e-6
+
+
+def power_of_four(C):
+    """Return the largest variance, rounded to a power of four.
+
+    Dividing C by it is exact and keeps squares of the inverse factor in range.
+    """
+    return 4.0 ** np.round(np.log2(np.diag(C).max()) / 2)
+
+
+def largest_gradient(C, W, order):
+    """Return max |dQ/dW| of the least squares loss over the edges the order allows."""
+    gradient = C @ W - C
+    return float(np.abs(np.triu(gradient[np.ix_(order, order)], k=1)).max(initial=0.0))
+
+
+def equal_variance_bic(C, n_samples, W, penalty):
+    """Return the BIC of a graph whose noise variances are equal."""
+    mean_variance = residual_variances(C, W).mean()
+    n_edges = np.count_nonzero(W)
+    fit = n_samples * len(C) * np.log(mean_variance)
+    return float(fit + (penalty * n_edges + 1) * np.log(n_samples))
+
+
+def equal_variance_pvalue(C, n_samples, W):
+    """Return the p-value of the likelihood ratio test of equal noise variances."""
+    variances = residual_variances(C, W)
+    d = len(variances)
+    ratio = n_samples * (d * np.log(variances.mean()) - np.log(variances).sum())
+    return float(chi2.sf(max(ratio, 0.0), d - 1)) if d > 1 else 1.0
+
+
+def knows_edges(learner):
+    """Whether there is prior knowledge."""
+    knowledge = (learner.forbidden_edges, learner.required_edges, learner.tiers)
+    return any(item is not None for item in knowledge)
+
+
+def refuse_knowledge(learner):
+    """Raise if there is prior knowledge, for the losses that take none."""
+    if knows_edges(learner):
+        raise ValueError(
+            f"loss={learner.loss!r} takes no forbidden_edges, required_edges or tiers: "
+            "set loss='bic'."
+        )
+
+
+def warn_unconverged(learner, score):
+    """Tell that ``max_iter`` ended a search."""
+    warn(
+        f"The search stopped after max_iter={learner.max_iter} sweeps with score "
+        f"{score:.6g}: raise max_iter.",
+        ConvergenceWarning,
+        stacklevel=2,
+    )
+
+
+def cut_weights(learner, W, automatic=0.0):
+    """Cut the weights below ``w_threshold``, which "auto" sets to ``automatic``."""
+    cut = automatic if learner.w_threshold == "auto" else learner.w_threshold
+    return np.where(np.abs(W) < cut, 0.0, W)
+
+
+def sparse_weights(learner, C, n_samples, order, raw):
+    """Return the weights of the sparse graph that agrees with an order."""
+    W = raw
+    if learner.sparsifier in ("bic_l0", "adaptive_lasso"):
+        W = sparsify(
+            C,
+            n_samples,
+            order,
+            learner.sparsifier,
+            penalty=learner.penalty,
+            max_parents=learner.max_parents,
+        )
+    wide = learner.sparsifier in ("adaptive_lasso", "threshold")
+    return cut_weights(learner, W, automatic=0.3 if wide else 0.0)
+
+
+def inner_covariance(learner, C, alpha, n_samples, columns):
+    """Return the positive definite covariance that scores orders."""
+    if alpha > 0:
+        return C + alpha * np.eye(len(C))
+    hint = "Collect more rows, drop columns, or set alpha > 0."
+    return regular_covariance(learner, C, n_samples, columns, JITTER, hint)
+
+
+def regular_covariance(learner, C, n_samples, columns, jitter, hint):
+    """Return the covariance; if it is singular, warn and add to its diagonal."""
+    told = f"{jitter:g} of each variance was added to the singular covariance. {hint}"
+    if not learner._warn_if_singular(C, n_samples, columns, told):
+        return C
+    return C + jitter * np.diag(np.diag(C))
+
+
+def search_starts(learner, C, starts, loss):
+    """Return the best search of all starts and the score of the first order."""
+    search = make_search(
+        learner.neighborhood,
+        loss,
+        len(C),
+        tol=learner.tol,
+        max_iter=learner.max_iter,
+        acyclicity=learner.acyclicity,
+        size_small=learner.size_small,
+        size_large=learner.size_large,
+        n_large=learner.n_large,
+    )
+    # Threads: the kernels release the interpreter
+    parallel = Parallel(learner.n_jobs, prefer="threads", return_as="generator")
+    results = parallel(delayed(search)(C, start) for start in starts)
+    best = start_score = None
+    for r in reported(learner, range(len(starts)), "start"):
+        try:
+            result = next(results)
+        except np.linalg.LinAlgError:
+            raise ValueError(
+                "The covariance is not positive definite: its columns differ too much "
+                f"in scale, or alpha={learner.alpha} is too small."
+            ) from None
+        if r == 0:
+            start_score = result.history[0]
+        if learner.verbose:
+            print(
+                f"[TopologicalSwap] start {r + 1}/{len(starts)}: score "
+                f"{result.history[-1]:.6g} after {len(result.history) - 1} moves."
+            )
+        if best is None or result.history[-1] < best.history[-1]:
+            best = result
+    if not best.converged:
+        warn_unconverged(learner, best.history[-1])
+    return best, start_score
+
+
+def learn_by_order(learner, C, n_samples, columns, loss):
+    """Search for the order of lowest "squared" or "sum_std", then the sparse graph."""
+    unit = power_of_four(C)
+    inner = inner_covariance(
+        learner, C / unit, learner.alpha / unit, n_samples, columns
+    )
+    starts = start_orders(learner, C, n_samples, columns)
+    best, start_score = search_starts(learner, inner, starts, loss)
+    order, raw = best.state.order, best.state.weights()
+    history = np.array(best.history)
+    score_unit = unit if loss == "squared" else np.sqrt(unit)
+    adjacency = sparse_weights(learner, C, n_samples, order, raw)
+    return LearnedDAG(
+        adjacency=adjacency,
+        raw_adjacency=raw,
+        order=order,
+        noise_std=np.sqrt(residual_variances(C, adjacency)),
+        attributes={
+            "loss": loss,
+            "equal_variance_pvalue": equal_variance_pvalue(C, n_samples, adjacency),
+            "bic": bic(C, n_samples, adjacency != 0, learner.penalty),
+            "objective": float(history[-1] * score_unit),
+            "start_objective": float(start_score * score_unit),
+            "history": (history * score_unit).tolist(),
+            "n_moves": len(history) - 1,
+            "n_iter": best.n_iter,
+            "n_large_used": best.n_large_used,
+            "kkt_violation": largest_gradient(inner, raw, order) * unit,
+        },
+    )
+
+
+def learn_by_bic(learner, C, n_samples, columns):
+    """Search for the graph of lowest BIC."""
+    hint = "Collect more rows or drop columns."
+    C = regular_covariance(learner, C, n_samples, columns, SPARSE_JITTER, hint)
+    names = learner.get_feature_names_out()
+    knowledge = (learner.forbidden_edges, learner.required_edges, learner.tiers)
+    known = edge_knowledge(names, *knowledge)
+    allowed, required = restrict_knowledge(*known, columns, names)
+    start = None
+    if not has_default_start(learner):
+        start = start_orders(learner, C, n_samples, columns)[0]
+    rng = check_random_state(learner.random_state)
+    result = bic_order_search(
+        C,
+        n_samples,
+        penalty=learner.penalty,
+        n_restarts=learner.n_restarts,
+        kick=learner.kick,
+        max_parents=learner.max_parents,
+        order=start,
+        time_budget=learner.time_budget,
+        allowed=allowed,
+        required=required,
+        seeds=rng.randint(np.iinfo(np.int32).max, size=learner.n_init).tolist(),
+        n_jobs=learner.n_jobs,
+    )
+    if len(result.capped) and result.parents.sum(axis=0).max() < n_samples - 2:
+        warn(
+            f"{len(result.capped)} variables have as many parents as max_parents="
+            f"{learner.max_parents} allows although more would lower the BIC: raise "
+            f"max_parents or penalty={learner.penalty}.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    if learner.verbose:
+        print(
+            f"[TopologicalSwap] BIC {result.path[0]:.6g} after the first descent, "
+            f"{result.score:.6g} after {len(result.path) - 1} restarts."
+        )
+    raw = refit_ols(C, result.parents)
+    adjacency = cut_weights(learner, raw)
+    return LearnedDAG(
+        adjacency=adjacency,
+        raw_adjacency=raw,
+        order=result.order,
+        noise_std=np.sqrt(residual_variances(C, adjacency)),
+        attributes={
+            "loss": "bic",
+            "equal_variance_pvalue": np.nan,
+            "bic": bic(C, n_samples, adjacency != 0, learner.penalty),
+            "objective": result.score,
+            "start_objective": float(result.path[0]),
+            "history": result.path.tolist(),
+            "n_moves": int(np.count_nonzero(np.diff(result.path) < 0)),
+            "n_iter": len(result.path),
+            "n_large_used": 0,
+            "kkt_violation": np.nan,
+        },
+    )
+
+
+def learn_by_evidence(learner, C, n_samples, columns):
+    """Learn with equal and with unequal noise variances; keep the lower BIC."""
+    graph = learn_by_bic(learner, C, n_samples, columns)
+    reason = None
+    if knows_edges(learner):
+        reason = "'bic': of the two only this search takes prior knowledge."
+    elif n_samples <= len(C) or len(dependent_columns(C)):
+        reason = (
+            "'bic': the covariance is singular, so regressions on all predecessors "
+            "leave no residuals to compare."
+        )
+    if reason is not None:
+        graph.attributes["loss_choice"] = {"reason": reason}
+        return graph
+    ordered = learn_by_order(learner, C, n_samples, columns, "squared")
+    equal = equal_variance_bic(C, n_samples, ordered.adjacency, learner.penalty)
+    unequal = graph.attributes["bic"] + len(C) * float(np.log(n_samples))
+    chosen, verdict = (ordered, "equal") if equal < unequal else (graph, "unequal")
+    pvalue = ordered.attributes["equal_variance_pvalue"]
+    chosen.attributes["equal_variance_pvalue"] = pvalue
+    chosen.attributes["loss_choice"] = {
+        "squared": equal,
+        "bic": unequal,
+        "reason": (
+            f"{chosen.attributes['loss']!r}: the BIC speaks for {verdict} noise "
+            f"variances in these units, by {abs(equal - unequal):.6g}; the likelihood "
+            f"ratio test of equal ones has p = {pvalue:.3g}."
+        ),
+    }
+    return chosen
