@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "asv_bench"
-METHODS = ("colide", "sachs", "sortability", "topological_swap")
+METHODS = ("colide", "learners", "sachs", "sortability", "topological_swap")
 
 
 @pytest.fixture

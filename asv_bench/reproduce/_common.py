@@ -17,6 +17,7 @@ import json
 import operator
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -156,12 +157,17 @@ def run_peer(peer, draws, measures=("SHD",), name=None, **parameters):
     return [as_entry(name, graphs, draws, answer["cpu_seconds"], measures)]
 
 
-def call_peer(peer, tables, parameters=None):
-    """Run ``_peers.py`` on tables in the peers' environment."""
+def call_peer(peer, tables, parameters=None, cpu_limit=0):
+    """Run ``_peers.py`` on tables in the peers' environment.
+
+    A fit that needs more than `cpu_limit` CPU seconds (0: no limit) ends the run; the
+    answer then holds the graphs of the tables before it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         question, answer = Path(folder, "in.npz"), Path(folder, "out.npz")
         arrays = {f"X{k}": X for k, X in enumerate(tables)}
-        np.savez(question, parameters=json.dumps(parameters or {}), **arrays)
+        words = json.dumps(parameters or {})
+        np.savez(question, parameters=words, cpu_limit=cpu_limit, **arrays)
         script = Path(__file__).with_name("_peers.py")
         done = subprocess.run(
             [PEER_PYTHON, script, peer, question, answer],
@@ -169,11 +175,11 @@ def call_peer(peer, tables, parameters=None):
             capture_output=True,
             text=True,
         )
-        if done.returncode:
+        if done.returncode not in (0, -signal.SIGXCPU):
             raise RuntimeError(f"The peer {peer} failed: {done.stderr[-2000:]}")
         with np.load(answer) as result:
             return {
-                "graphs": [result[f"A{k}"] for k in range(len(tables))],
+                "graphs": [result[f"A{k}"] for k in range(len(result["cpu_seconds"]))],
                 "cpu_seconds": result["cpu_seconds"].tolist(),
                 "version": str(result["version"]),
                 "is_cpdag": bool(result["is_cpdag"]),

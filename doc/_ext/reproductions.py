@@ -3,11 +3,14 @@
 
 ``.. reproduction:: colide`` shows ``asv_bench/results/colide.json``; with the option
 ``:recipe: A`` only that part, without the particulars; with ``:pivot:`` our learners as
-lines and the recipes as columns. ``.. reproduction-overview::`` is one line a file. No
-figure stands in the text of the documentation.
+lines and the recipes as columns; with ``:measure: SHD`` (or ``CPU s``) all learners as
+lines in blocks of equal size, ``:sizes: 50`` for some sizes only; ``:particulars:``
+tells what the table was made with, and no more. ``.. reproduction-overview::`` is one
+line a file. No figure stands in the text of the documentation.
 """
 
 import json
+import statistics
 from pathlib import Path
 
 from docutils import nodes
@@ -166,6 +169,114 @@ def build_pivot(rows):
     return nodes.table("", group, classes=["reproduction"], align="left")
 
 
+CPU = "CPU s"
+REASONS = {None: "", "not run": "…"}  # any other note is a limit that was passed
+
+
+def spread_words(values, n_draws):
+    """Return ``mean ± standard deviation``, and how many draws if not all."""
+    text = f"{statistics.fmean(values):.3g}"
+    if statistics.fmean(values) >= 1000:
+        text = f"{statistics.fmean(values):.0f}"
+    if len(set(values)) > 1:
+        text += f" ± {statistics.stdev(values):.2g}"
+    return text if len(values) == n_draws else f"{text} ({len(values)})"
+
+
+def place(entry, measure, n_draws):
+    """Return the mean of a measure (None for a dash) and what its cell shows."""
+    note = entry.get("note")
+    if note not in REASONS:
+        star = "\N{ASTERISK}" if note.startswith("expected") else ""
+        limit = note.partition("> ")[2].partition(" ")[0]
+        return None, (f"> {limit}" if measure == CPU else EMPTY) + star
+    if measure == CPU:
+        mean = entry["cpu_seconds"]
+        shown = seconds(mean)
+        if len(entry["seeds"]) not in (0, n_draws):
+            shown += f" ({len(entry['seeds'])})"
+    else:
+        mean = entry["measures"].get(measure)
+        values = entry["draws"].get(measure)
+        shown = spread_words(values, n_draws) if values else EMPTY
+    return mean, shown if mean is not None else REASONS[note] or EMPTY
+
+
+def learners_of(rows):
+    """Return the learners: name to who it is and its entry of each recipe."""
+    learners = {}
+    for row in rows:
+        entries = [("skpapers", row["ours"]), *(("peer", x) for x in row["peers"])]
+        for who, entry in entries:
+            name = entry["name"] if who == "skpapers" else entry["name"].split(" (")[0]
+            who = "reference" if name == "no edges" else who
+            learners.setdefault(name, (who, {}))[1][row["recipe"]] = entry
+    return learners
+
+
+def build_comparison(rows, measure):
+    """Return a table of one measure: learners as lines, recipes as columns."""
+    recipes = list(dict.fromkeys(row["recipe"] for row in rows))
+    n_draws = len(rows[0]["seeds"])
+    group = nodes.tgroup(cols=1 + len(recipes))
+    group += [nodes.colspec(colwidth=1) for _ in range(1 + len(recipes))]
+    head = [text_cell(text, classes=["number"]) for text in recipes]
+    group += nodes.thead("", nodes.row("", text_cell(measure), *head))
+    body = nodes.tbody()
+    for size in dict.fromkeys(row["n_features"] for row in rows):
+        first = text_cell(f"d = {size}", classes=["data"])
+        first["morecols"] = len(recipes)
+        body += nodes.row("", first)
+        body += comparison_lines(
+            [row for row in rows if row["n_features"] == size],
+            recipes,
+            measure,
+            n_draws,
+        )
+    group += body
+    classes = ["reproduction", "comparison"]
+    return nodes.table("", group, classes=classes, align="left")
+
+
+def comparison_lines(rows, recipes, measure, n_draws):
+    """Return the lines of one size; the lowest mean of a column is bold."""
+    lines = []
+    for name, (who, entries) in learners_of(rows).items():
+        if who != "reference" or measure != CPU:
+            cells = [place(entries[recipe], measure, n_draws) for recipe in recipes]
+            lines.append((name, who, cells))
+    lowest = [
+        min(
+            (
+                cells[k][0]
+                for _, who, cells in lines
+                if who != "reference" and cells[k][0] is not None
+            ),
+            default=None,
+        )
+        for k in range(len(recipes))
+    ]
+    result = []
+    for name, who, cells in lines:
+        ours = who == "skpapers"
+        shown = nodes.literal(name, name) if ours else nodes.Text(name)
+        best = [
+            who != "reference" and mean is not None and mean == low
+            for (mean, _), low in zip(cells, lowest, strict=True)
+        ]
+        line = nodes.row(
+            "",
+            cell(nodes.paragraph("", "", shown)),
+            *[
+                text_cell(text, strong, ["number"])
+                for (_, text), strong in zip(cells, best, strict=True)
+            ],
+        )
+        line["classes"].append(f"{who}-line")
+        result.append(line)
+    return result
+
+
 def targets_of(rows):
     """Return a list that says which targets are met."""
     items = nodes.bullet_list()
@@ -200,7 +311,13 @@ class Reproduction(ReproductionDirective):
     """The table of one stored report, or of one of its recipes."""
 
     required_arguments = 1
-    option_spec = {"recipe": directives.unchanged, "pivot": directives.flag}
+    option_spec = {
+        "recipe": directives.unchanged,
+        "pivot": directives.flag,
+        "measure": directives.unchanged,
+        "sizes": directives.positive_int_list,
+        "particulars": directives.flag,
+    }
 
     def run(self):
         """Return the table and, for a whole report, its particulars."""
@@ -208,6 +325,13 @@ class Reproduction(ReproductionDirective):
         recipe = self.options.get("recipe")
         if "pivot" in self.options:
             return [build_pivot(report["rows"])]
+        if "particulars" in self.options:
+            return [*self.parse(_about(report)), *self.closing(report)]
+        if "measure" in self.options:
+            rows, sizes = report["rows"], self.options.get("sizes")
+            if sizes:
+                rows = [row for row in rows if row["n_features"] in sizes]
+            return [build_comparison(rows, self.options["measure"])]
         if recipe:
             rows = [row for row in report["rows"] if row["recipe"] == recipe]
             if not rows:
