@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Graphs and effects of causes from tables."""
 
+from skpapers.causal._balance_display import BalanceDisplay
+from skpapers.causal._balancing import EntropyBalancing, balance_weights
 from skpapers.causal._colide import CoLiDE
 from skpapers.causal._display import DAGDisplay
 from skpapers.causal._effects import effect_intervals
@@ -19,14 +21,17 @@ from skpapers.causal._stability_display import EdgeStabilityDisplay
 from skpapers.causal._topological_swap import TopologicalSwap, polish_dag
 
 __all__ = [
+    "BalanceDisplay",
     "CausalFeatureSelector",
     "CoLiDE",
     "DAGDisplay",
     "EdgeStabilityDisplay",
+    "EntropyBalancing",
     "SortRegress",
     "SortabilityReport",
     "StabilityDAG",
     "TopologicalSwap",
+    "balance_weights",
     "best_bic_dag_exact",
     "best_order_exact",
     "bic_score",
