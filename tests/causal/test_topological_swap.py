@@ -624,6 +624,22 @@ def test_polish_dag(global_random_seed):
     assert_array_equal(again.estimator.raw_adjacency_, again.raw_adjacency)
 
 
+def test_polish_dag_by_bic(global_random_seed):
+    """The scores are BICs of the two graphs, also when "auto" chooses it."""
+    data = unequal_draw(global_random_seed)
+    X = np.column_stack([data.X, np.ones(len(data.X))])
+    wrong = np.zeros((11, 11))
+    wrong[:10, :10] = data.W.T
+    for loss in ("bic", "auto"):
+        with pytest.warns(DataConditionWarning, match="Constant"):
+            result = polish_dag(X, wrong, loss=loss, random_state=0)
+        assert result.estimator.loss_ == "bic"
+        assert_allclose(result.score_before, bic_score(data.X, data.W.T))
+        after = bic_score(data.X, result.adjacency[:10, :10])
+        assert_allclose(result.score_after, after)
+        assert after < result.score_before
+
+
 def test_polish_dag_refuses():
     X = np.random.default_rng(0).standard_normal((20, 3))
     with pytest.raises(ValueError, match="takes no init"):
@@ -736,6 +752,30 @@ def test_auto_chooses_by_evidence(standardise, global_random_seed):
         chosen = TopologicalSwap(loss=loss, random_state=0).fit(X)
         np.testing.assert_array_equal(auto.adjacency_, chosen.adjacency_)
         assert (auto.equal_variance_pvalue_ > 1e-4) == (loss == "squared")
+        choice = auto.loss_choice_
+        assert choice[loss] == min(choice["squared"], choice["bic"])
+        assert choice["reason"].startswith(f"{loss!r}: ")
+        assert f"p = {auto.equal_variance_pvalue_:.3g}" in choice["reason"]
+        d, n = X.shape[1], len(X)
+        other = TopologicalSwap(loss="bic", random_state=0).fit(X)
+        assert_allclose(choice["bic"], other.bic_ + d * np.log(n))
+        ordered = TopologicalSwap(loss="squared").fit(X)
+        fit = n * d * np.log((ordered.noise_std_**2).mean())
+        n_parameters = 2 * np.count_nonzero(ordered.adjacency_) + 1
+        assert_allclose(choice["squared"], fit + n_parameters * np.log(n))
+        assert not hasattr(auto.set_params(loss=loss).fit(X), "loss_choice_")
+
+
+def test_auto_has_no_choice_on_a_singular_covariance(global_random_seed):
+    X = unequal_draw(global_random_seed, 5).X
+    for table, match in ((X[:5], "too few"), (np.column_stack([X, X[:, 0]]), "depend")):
+        learner = TopologicalSwap(random_state=0)
+        with pytest.warns(DataConditionWarning, match=match) as told:
+            learner.fit(table)
+        assert len(told) == 1
+        assert learner.loss_ == "bic"
+        assert "singular" in learner.loss_choice_["reason"]
+        assert np.isfinite(learner.bic_)
 
 
 def test_bic_respects_knowledge_by_name(global_random_seed):
@@ -753,6 +793,7 @@ def test_bic_respects_knowledge_by_name(global_random_seed):
         learner.fit(X)
     A = learner.adjacency_ != 0
     assert learner.loss_ == "bic"
+    assert "prior knowledge" in learner.loss_choice_["reason"]
     assert A[2, 4]
     assert not A[0, 1]
     assert not A[1, 0]
