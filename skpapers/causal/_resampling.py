@@ -26,9 +26,11 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
+from skpapers.causal._base import residual_variances
 from skpapers.causal._bic_search import bic_order_search
 from skpapers.causal._edge_classes import KNOWLEDGE, allowed_edges, edges_of
 from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
+from skpapers.causal._sparsify import refit_ols
 from skpapers.causal._topological_swap import TopologicalSwap
 from skpapers.metrics import dag_to_cpdag
 from skpapers.utils._array_api import to_numpy
@@ -41,6 +43,18 @@ BATCHES_PER_JOB = 4
 WARM_KICK, WARM_KICKS, WARM_RESTARTS = "edge", 2, 4
 RESTARTS_PER_COLUMN = 0.2
 SEED_MAX = np.iinfo(np.int32).max
+
+
+def covariance(X, weight):
+    """Return the covariance of rows whose weights sum to one.
+
+    Columns that do not vary get exact zeros.
+    """
+    constant = np.ptp(X, axis=0) == 0
+    X = X - weight @ X
+    C = (X * weight[:, None]).T @ X
+    C[constant] = C[:, constant] = 0.0
+    return (C + C.T) / 2
 
 
 class Rows:
@@ -95,12 +109,32 @@ class Rows:
     def covariance(self, rng):
         """Return the covariance of a resample and its number of rows."""
         counts = self.counts(rng)
-        X, weight = self.X[counts > 0], counts[counts > 0] / self.n_drawn
-        constant = np.ptp(X, axis=0) == 0
-        X = X - weight @ X
-        C = (X * weight[:, None]).T @ X
-        C[constant] = C[:, constant] = 0.0
-        return (C + C.T) / 2, self.n_drawn
+        drawn = counts > 0
+        return covariance(self.X[drawn], counts[drawn] / self.n_drawn), self.n_drawn
+
+    def whole(self):
+        """Return all rows; weights are rounded to numbers of rows."""
+        return np.repeat(self.X, np.maximum(np.rint(self.weight), 1).astype(int), 0)
+
+    def moments(self):
+        """Return the covariance of all rows and their number."""
+        return covariance(self.X, self.weight / self.upper[-1]), self.n_rows
+
+    def simulate(self, support, rng):
+        """Return rows that a linear model on a graph would have given.
+
+        Its weights are fitted to all rows; residuals are drawn column by column.
+        """
+        C, n = self.moments()
+        W = refit_ols(C, support)
+        centred = self.X - self.weight @ self.X / self.upper[-1]
+        at = rng.random_sample((n, len(C))) * self.upper[-1]
+        drawn = np.minimum(np.searchsorted(self.upper, at, "right"), len(self.X) - 1)
+        Z = np.take_along_axis(centred - centred @ W, drawn, axis=0)
+        Z *= lost_freedom(support, n)
+        return Rows(
+            np.linalg.solve((np.eye(len(C)) - W).T, Z.T).T, None, self.subsample
+        )
 
 
 class Moments:
@@ -130,6 +164,7 @@ class Moments:
             raise ValueError(
                 f"A resample would have {self.n_drawn:g} rows: raise subsample."
             )
+        self.C, self.n_rows, self.subsample = C, n_rows, subsample
         self.freedom = n_rows - 1.0
         if subsample is not None:
             self.freedom = 1.0 / (1.0 / self.n_drawn - 1.0 / n_rows)
@@ -146,6 +181,25 @@ class Moments:
             S = T @ T.T / self.freedom
         C = self.root @ S @ self.root.T
         return (C + C.T) / 2, self.n_drawn
+
+    def moments(self):
+        """Return the covariance of all rows and their number."""
+        return self.C, self.n_rows
+
+    def simulate(self, support, rng):
+        """Return moments that a linear model on a graph would have given."""
+        W = refit_ols(self.C, support)
+        noise = residual_variances(self.C, W) * lost_freedom(support, self.n_rows) ** 2
+        inverse = np.linalg.inv(np.eye(len(W)) - W)
+        C = (inverse.T * noise) @ inverse
+        drawn, _ = Moments(C, self.n_rows).covariance(rng)
+        return Moments(drawn, self.n_rows, self.subsample)
+
+
+def lost_freedom(support, n_rows):
+    """Return by how much residuals of fits are too small, as factors of the columns."""
+    n_fitted = support.sum(axis=0) + 1
+    return np.sqrt(n_rows / np.maximum(n_rows - n_fitted, 1))
 
 
 @dataclass

@@ -29,6 +29,7 @@ from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.utils import Bunch, check_array, check_random_state
 
 from skpapers.causal._base import BaseLinearDAG, LearnedDAG, residual_variances
+from skpapers.causal._calibration import DRAWS, calibrate
 from skpapers.causal._edge_classes import allowed_edges, edges_of, reachable
 from skpapers.causal._resampling import (
     Moments,
@@ -54,10 +55,16 @@ from skpapers.utils._sklearn import (
     validate_params,
 )
 
-MATRICES = ("edge_probabilities", "edge_frequencies", "ancestor_probabilities")
+MATRICES = (
+    "edge_probabilities",
+    "edge_frequencies",
+    "ancestor_probabilities",
+    "calibrated_probabilities",
+)
 LEARNER = [HasMethods(["fit", "get_params"])]
 N_BOOTSTRAPS = [Interval(Integral, 1, None, closed="left")]
 SUBSAMPLE = [Interval(Real, 0, 1, closed="neither"), None]
+N_CALIBRATIONS = [Interval(Integral, 0, None, closed="left")]
 
 
 @dataclass
@@ -109,6 +116,42 @@ def edge_statistics(fitted, draws, n_draws):
         order_agreement=float(agreements.mean()) if known.any() else np.nan,
         order_agreements=agreements if known.any() else np.full(n_draws, np.nan),
     )
+
+
+def resample_edges(learner, fitted, source, names, sizes, rng, n_jobs):
+    """Learn the graphs of resamples and summarise them.
+
+    Parameters
+    ----------
+    learner : estimator
+        Unfitted learner.
+    fitted : estimator
+        The same, fitted to all rows.
+    source : Rows or Moments
+        Where resamples come from.
+    names : ndarray of shape (d,) or None
+        Column names.
+    sizes : tuple of int
+        Number of resamples, and of tables simulated for the calibration.
+    rng : RandomState
+        Source of the random numbers.
+    n_jobs : int or None
+        Number of workers.
+
+    Returns
+    -------
+    Bunch
+        As of `edge_statistics`, with calibrated probabilities if asked for.
+    """
+    n_bootstraps, n_calibrations = sizes
+    task = DrawEdges(Refit.of(fitted, source, names))
+    draws = map_draws(task, n_bootstraps, rng, n_jobs)
+    statistics = edge_statistics(fitted, draws, n_bootstraps)
+    if n_calibrations:
+        seeds = rng, n_calibrations, min(n_bootstraps, DRAWS), n_jobs
+        calibration = calibrate(learner, fitted, source, names, *seeds)
+        statistics.calibrated_probabilities = calibration(statistics.edge_probabilities)
+    return statistics
 
 
 def stable_support(statistics, threshold, order):
@@ -173,6 +216,7 @@ def fit_learner(learner, X, sample_weight, names, rng):
         "n_bootstraps": N_BOOTSTRAPS,
         "sample_weight": ["array-like", None],
         "subsample": SUBSAMPLE,
+        "n_calibrations": N_CALIBRATIONS,
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
     },
@@ -185,6 +229,7 @@ def bootstrap_edges(
     *,
     sample_weight=None,
     subsample=None,
+    n_calibrations=0,
     random_state=None,
     n_jobs=None,
 ):
@@ -209,6 +254,10 @@ def bootstrap_edges(
         draws so many of them without replacement, so that no row stands twice; the
         learner is told the smaller number of rows. At 0.5 the graphs vary about as much
         as with replacement.
+    n_calibrations : int, default=0
+        Number of tables to simulate from the learnt model in order to find out what a
+        frequency is worth, see ``calibrated_probabilities``; 5 to 20 are useful. Each
+        takes a fit of the learner and up to 100 resamples.
     random_state : int, RandomState instance or None, default=None
         Source of the random numbers. The result for a given seed does not depend on
         ``n_jobs``.
@@ -242,6 +291,11 @@ def bootstrap_edges(
             How far each graph agrees about the order with that of all rows: over the
             pairs (i, j) with i before j in the latter, the mean of 1 if so in the
             resample, 0 if j is before i, and 1/2 if neither.
+        calibrated_probabilities : ndarray of shape (n_features, n_features)
+            Probabilities of the edges: ``edge_probabilities``, corrected by how often
+            edges of such a frequency were real in simulated tables. The correction
+            trusts the linear model with its learnt graph. Only with
+            ``n_calibrations > 0``.
         learner : estimator
             The learner, fitted to all rows.
 
@@ -286,9 +340,8 @@ def bootstrap_edges(
     rng = check_random_state(random_state)
     source = Rows(table, sample_weight, subsample)
     fitted = fit_learner(learner, table, sample_weight, names, rng)
-    refit = Refit.of(fitted, source, names)
-    draws = map_draws(DrawEdges(refit), n_bootstraps, rng, n_jobs)
-    statistics = edge_statistics(fitted, draws, n_bootstraps)
+    sizes = n_bootstraps, n_calibrations
+    statistics = resample_edges(learner, fitted, source, names, sizes, rng, n_jobs)
     return Bunch(**statistics, learner=fitted)
 
 
@@ -315,6 +368,10 @@ class StabilityDAG(MetaEstimatorMixin, BaseLinearDAG):
         None draws as many rows as there are, with replacement; a fraction in (0, 1)
         draws so many of them without replacement.
 
+    n_calibrations : int, default=0
+        Number of tables to simulate for ``calibrated_probabilities_``, as in
+        `bootstrap_edges`.
+
     threshold : float, default=0.5
         Share of the graphs in which an edge has to be found, in [0, 1).
 
@@ -340,6 +397,10 @@ class StabilityDAG(MetaEstimatorMixin, BaseLinearDAG):
 
     ancestor_probabilities_ : ndarray of shape (`n_features_in_`, `n_features_in_`)
         Share of the graphs in which directed edges lead from i to j.
+
+    calibrated_probabilities_ : ndarray of shape (`n_features_in_`, `n_features_in_`)
+        The probabilities, corrected by how often edges of such a frequency were real in
+        simulated tables; only with ``n_calibrations > 0``.
 
     order_agreement_ : float
         How far the graphs agree about the order with that of all rows, between 0 and 1;
@@ -406,6 +467,7 @@ class StabilityDAG(MetaEstimatorMixin, BaseLinearDAG):
         "learner": [HasMethods(["fit_covariance", "get_params"]), None],
         "n_bootstraps": N_BOOTSTRAPS,
         "subsample": SUBSAMPLE,
+        "n_calibrations": N_CALIBRATIONS,
         "threshold": [Interval(Real, 0, 1, closed="left")],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
@@ -417,6 +479,7 @@ class StabilityDAG(MetaEstimatorMixin, BaseLinearDAG):
         *,
         n_bootstraps=100,
         subsample=None,
+        n_calibrations=0,
         threshold=0.5,
         random_state=None,
         n_jobs=None,
@@ -424,6 +487,7 @@ class StabilityDAG(MetaEstimatorMixin, BaseLinearDAG):
         self.learner = learner
         self.n_bootstraps = n_bootstraps
         self.subsample = subsample
+        self.n_calibrations = n_calibrations
         self.threshold = threshold
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -476,16 +540,20 @@ class StabilityDAG(MetaEstimatorMixin, BaseLinearDAG):
             fitted = seeded(learner, rng, only_missing=True).fit_covariance(
                 named(C, frame_names), n, mean=mean
             )
-        refit = Refit.of(fitted, source, names)
-        draws = map_draws(DrawEdges(refit), self.n_bootstraps, rng, self.n_jobs)
-        statistics = edge_statistics(fitted, draws, self.n_bootstraps)
+        sizes = self.n_bootstraps, self.n_calibrations
+        statistics = resample_edges(
+            learner, fitted, source, names, sizes, rng, self.n_jobs
+        )
         self.learner_, self._statistics = fitted, statistics
         super()._learn_from(moments, reference)
         del self._statistics
         for warning in told:
             if not str(warning.message).startswith("Constant columns"):  # said above
                 warnings.warn(warning.message, warning.category, stacklevel=2)
+        vars(self).pop("calibrated_probabilities_", None)
         for name in MATRICES:
+            if name not in statistics:
+                continue
             value = like(statistics[name], reference, dtype=reference.dtype)
             setattr(self, f"{name}_", value)
         self.order_agreement_ = statistics.order_agreement

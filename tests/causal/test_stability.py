@@ -1,5 +1,7 @@
 """Edge frequencies under resampling: against plain loops, closed forms and truth."""
 
+import os
+
 import joblib
 import numpy as np
 import pandas as pd
@@ -158,17 +160,34 @@ def test_weights_count_rows(sem):
     _same(weighted, bootstrap_edges(SQUARED, repeated, 8, random_state=0))
 
 
-def test_on_a_dask_cluster(sem):
+@pytest.fixture(scope="module")
+def cluster():
+    """Two processes that a scheduler hands the resamples to."""
     distributed = pytest.importorskip("distributed")
-    expected = bootstrap_edges(SQUARED, sem.X, 8, random_state=0)
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
-        distributed.Client(cluster),
-        joblib.parallel_config(backend="dask"),
+        distributed.Client(cluster) as client,
     ):
-        _same(expected, bootstrap_edges(SQUARED, sem.X, 8, random_state=0))
+        yield client
+
+
+def test_on_a_cluster_of_processes(sem, cluster):
+    learner = TopologicalSwap("bic")
+    workers = set(cluster.run(os.getpid).values())
+    assert len(workers - {os.getpid()}) == 2
+    before = cluster.run(lambda dask_worker: dask_worker.state.executed_count)
+    make = {"n_bootstraps": 16, "n_calibrations": 2, "random_state": 0}
+    expected = bootstrap_edges(learner, sem.X, **make, n_jobs=1)
+    with joblib.parallel_config(backend="dask"):
+        found = bootstrap_edges(learner, sem.X, **make)
+    _same(expected, found)
+    np.testing.assert_array_equal(
+        expected.calibrated_probabilities, found.calibrated_probabilities
+    )
+    after = cluster.run(lambda dask_worker: dask_worker.state.executed_count)
+    assert sum(after.values()) > sum(before.values())  # they did the work
 
 
 @pytest.mark.parametrize("code", [1, 2])

@@ -1,0 +1,179 @@
+"""From frequencies to probabilities: fitted where the answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+from sklearn.base import BaseEstimator
+
+from skpapers.causal import CoLiDE, StabilityDAG, TopologicalSwap, bootstrap_edges
+from skpapers.causal._calibration import (
+    Calibration,
+    calibrate,
+    fit_calibration,
+    log_odds,
+)
+from skpapers.causal._resampling import Moments, Rows
+from skpapers.datasets import make_linear_sem
+
+
+def random_frequencies(rng, d=12):
+    """Return frequencies of which every pair sums to at most one."""
+    both, share = rng.beta(0.5, 0.5, (d, d)), rng.random((d, d))
+    F = np.triu(both * share, 1)
+    return F + np.triu(both * (1 - share), 1).T
+
+
+def draw_truth(rng, P):
+    """Return a graph whose edges have given probabilities."""
+    u = rng.random(P.shape)
+    forward = np.triu(u < P, 1)
+    backward = np.triu((u >= P) & (u < P + P.T), 1)
+    return (forward + backward.T).astype(float)
+
+
+def test_finds_the_map(global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    F = [random_frequencies(rng) for _ in range(120)]
+    known = Calibration(-0.7, 0.5, 0.4)
+    found = fit_calibration(F, [draw_truth(rng, known(f)) for f in F])
+    np.testing.assert_allclose([found.a, found.b, found.c], [-0.7, 0.5, 0.4], atol=0.12)
+    other = random_frequencies(rng)
+    np.testing.assert_allclose(found(other), known(other), atol=0.05)
+
+
+def test_is_the_optimum(global_random_seed):
+    """No other coefficients have a larger posterior, written out with loops."""
+    rng = np.random.default_rng(global_random_seed)
+    F = [random_frequencies(rng, 5) for _ in range(4)]
+    truths = [draw_truth(rng, f) for f in F]
+    truths[0][0, 1] = truths[0][1, 0] = 0.5  # cannot be told
+
+    def posterior(a, b, c):
+        total = -(a**2 + (b - 1) ** 2 + (c - 1) ** 2) / 2
+        for f, T in zip(F, truths, strict=True):
+            connected, direction = log_odds(f)
+            for i in range(5):
+                for j in range(i + 1, 5):
+                    p = expit(a + b * connected[i, j])
+                    q = expit(c * direction[i, j])
+                    there = T[i, j] + T[j, i]
+                    total += there * np.log(p) + (1 - there) * np.log(1 - p)
+                    total += T[i, j] * np.log(q) + T[j, i] * np.log(1 - q)
+        return total
+
+    best = fit_calibration(F, truths)
+    values = np.array([best.a, best.b, best.c])
+    for step in 1e-2 * rng.standard_normal((20, 3)):
+        a, b, c = values + step
+        if min(b, c) >= 0:
+            assert posterior(a, b, c) < posterior(*values) + 1e-6
+
+
+def test_probabilities(global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    F = random_frequencies(rng)
+    identity = Calibration(0.0, 1.0, 1.0)(F)
+    np.testing.assert_allclose(identity, F, atol=0.02)
+    P = Calibration(*rng.normal(size=1), *rng.uniform(0, 2, 2))(F)
+    assert (P >= 0).all()
+    assert (P + P.T <= 1 + 1e-12).all()
+    assert (np.diag(P) == 0).all()
+
+
+def test_more_often_is_never_less_probable():
+    F = np.array([[0, 0.9], [0.0, 0]])
+    misleading = fit_calibration([F, 0 * F] * 20, [0 * F, F > 0] * 20)
+    assert misleading.b == 0
+
+
+def test_simulated_tables_follow_the_model(global_random_seed):
+    data = make_linear_sem(
+        20_000, 4, n_edges=4, noise="exponential", random_state=global_random_seed
+    )
+    graph = data.W != 0
+    inverse = np.linalg.inv(np.eye(4) - data.W)
+    C = inverse.T @ inverse
+    state = np.random.RandomState(0)
+    rows = Rows(data.X + 5.0).simulate(graph, state)
+    assert rows.X.shape == data.X.shape
+    moments = Moments(np.cov(data.X.T, bias=True), 20_000.0, 0.5)
+    simulated = moments.simulate(graph, state)
+    assert simulated.subsample == 0.5
+    unit = np.sqrt(np.diag(C))
+    for source in (rows, simulated):
+        np.testing.assert_allclose(
+            source.moments()[0] / unit / unit[:, None],
+            C / unit / unit[:, None],
+            atol=0.12,
+        )
+    assert not np.array_equal(rows.X, Rows(data.X + 5.0).X)
+    Z = rows.X - rows.X @ data.W
+    skewness = ((Z - Z.mean(0)) ** 3).mean(0) / Z.std(0) ** 3
+    assert (skewness > 1).all()  # residuals keep their distribution
+
+
+def test_residuals_of_simulated_tables_vary_enough():
+    """A fit makes residuals too small; the simulation gives this back."""
+    rng, scales = np.random.default_rng(0), []
+    for _ in range(300):
+        X = rng.standard_normal((12, 4))
+        graph = np.zeros((4, 4), dtype=bool)
+        graph[:3, 3] = True
+        rows = Rows(X).simulate(graph, np.random.RandomState(rng.integers(2**31)))
+        W = np.zeros((4, 4))
+        centred = Rows(X).X - X.mean(0)
+        W[:3, 3] = np.linalg.lstsq(centred[:, :3], centred[:, 3], rcond=None)[0]
+        scales.append((rows.X - rows.X @ W)[:, 3].var(ddof=1))
+    assert np.mean(scales) == pytest.approx(1.0, abs=0.12)
+
+
+class RowsOnly(BaseEstimator):
+    """Says that 0 -> 1, from rows alone."""
+
+    def fit(self, X, y=None):
+        self.n_features_in_ = 2
+        self.adjacency_ = np.array([[0, np.polyfit(X[:, 0], X[:, 1], 1)[0]], [0, 0]])
+        return self
+
+    def get_feature_names_out(self):
+        return np.array(["a", "b"])
+
+
+def test_learners_without_covariances():
+    X = np.random.default_rng(0).standard_normal((30, 2))
+    fitted, rng = RowsOnly().fit(X), np.random.RandomState(0)
+    args = RowsOnly(), fitted, Rows(X), None, rng, 8, 5, None
+    calibration = calibrate(*args)
+    P = calibration(np.array([[0, 1.0], [0, 0]]))
+    assert P[0, 1] > 0.9  # right in all simulations
+
+
+@pytest.mark.parametrize("learner", [TopologicalSwap("bic"), CoLiDE()])
+def test_does_not_depend_on_workers(learner):
+    X = make_linear_sem(100, 4, n_edges=4, random_state=0).X
+    results = [
+        bootstrap_edges(
+            learner, X, 6, n_calibrations=3, random_state=0, n_jobs=n_jobs
+        ).calibrated_probabilities
+        for n_jobs in (1, 2)
+    ]
+    np.testing.assert_array_equal(*results)
+    plain = bootstrap_edges(learner, X, 6, random_state=0)
+    assert "calibrated_probabilities" not in plain
+
+
+def test_estimator():
+    data = make_linear_sem(200, 4, n_edges=4, random_state=0)
+    frame = pd.DataFrame(data.X, columns=list("abcd"))
+    learner = TopologicalSwap("bic", forbidden_edges=[("a", "b")])
+    stable = StabilityDAG(learner, n_bootstraps=20, n_calibrations=3, random_state=0)
+    P = stable.fit(frame).calibrated_probabilities_
+    assert P.shape == (4, 4)
+    assert (P + P.T <= 1 + 1e-12).all()
+    stable.set_params(n_calibrations=0).fit(frame)
+    assert not hasattr(stable, "calibrated_probabilities_")
+    stable.set_params(n_calibrations=2).fit_covariance(frame.cov(), 200)
+    assert stable.calibrated_probabilities_.shape == (4, 4)
+    with pytest.raises(ValueError, match="n_calibrations"):
+        stable.set_params(n_calibrations=-1).fit(frame)
