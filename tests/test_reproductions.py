@@ -122,3 +122,80 @@ def test_published_loop_learns_an_edge(reproduce, global_random_seed):
     assert (W != 0).tolist() == [[False, True], [False, False]]
     assert sigma[0] == sigma[1]
     assert n_iter > 0
+
+
+class Burner:
+    """A learner whose fit never ends."""
+
+    def fit(self, X):
+        while True:
+            pass
+
+
+class Sleeper:
+    """A learner without edges."""
+
+    def fit(self, X):
+        self.adjacency_ = np.zeros((X.shape[1], X.shape[1]))
+        return self
+
+
+def test_fit_beyond_the_limit_is_ended(reproduce, monkeypatch):
+    learners = reproduce("learners")
+    monkeypatch.setattr(learners, "LIMIT", 1)
+    monkeypatch.setattr(learners, "compile_own", lambda make, X: None)
+    monkeypatch.setattr(learners, "OWN", {"burns": Burner, "sleeps": Sleeper})
+    draws = learners.tables("EV", 5, [1, 2])
+    assert learners.fit_own("burns", draws) == []
+    found = learners.fit_own("sleeps", draws)
+    assert [fit["SHD"] for fit in found] == [np.count_nonzero(W) for _, W in draws]
+
+
+def fitted_cells(learners, seconds):
+    """Return all cells; those of {(d, name): CPU seconds} with one fit."""
+    cells = learners.stored_cells(Path("no such file"))
+    fit = {"SHD": 1, "SHD-C": 2, "SID": 3}
+    for (d, name), value in seconds.items():
+        cells["EV", d, name].fits[101] = fit | {"CPU s": value}
+    return cells
+
+
+def test_cheapest_cells_come_first(reproduce):
+    learners = reproduce("learners")
+    times = {(20, "DAGMA"): 9.0, (20, "FLOP"): 0.1, (20, "BOSS"): 8.0}
+    cells = fitted_cells(learners, times)
+    for name in (*learners.OWN, "GOLEM-EV", "DirectLiNGAM"):
+        for kind in learners.KINDS:
+            for d in learners.SIZES:
+                cells[kind, d, name].note = learners.OVER
+    pairs = learners.next_run(cells)
+    assert {(cell.name, cell.d) for cell, _ in pairs} == {("FLOP", 20)}
+    assert len(pairs) == len(learners.KINDS) * len(learners.SEEDS) - 1
+    for cell, _ in pairs:
+        cell.note = learners.OVER
+    pairs = learners.next_run(cells)  # 60 s take seven fits of 8 s
+    assert [(cell.name, cell.d) for cell, _ in pairs] == [("BOSS", 20)] * 7
+
+
+def test_hopeless_cells_are_not_begun(reproduce):
+    learners = reproduce("learners")
+    cells = fitted_cells(learners, {(20, "DAGMA"): 1.0, (50, "DAGMA"): 30.0})
+    assert learners.expected(cells, cells["NV", 20, "DAGMA"]) == 1.0
+    growth = learners.expected(cells, cells["EV", 100, "DAGMA"]) / 30.0
+    assert growth == pytest.approx(2 ** (np.log(30) / np.log(2.5)))
+    assert learners.next_run(cells)
+    assert cells["EV", 100, "DAGMA"].note == learners.EXPECTED
+    assert learners.expected(cells, cells["EV", 200, "DAGMA"]) == np.inf
+
+
+def test_stored_fits_are_taken_up_again(reproduce, tmp_path):
+    learners = reproduce("learners")
+    cells = fitted_cells(learners, {(20, "FLOP"): 0.5, (50, "FLOP"): 2.0})
+    cells["EV", 20, "FLOP"].label = "FLOP (flopsearch 1.0)"
+    cells["EV", 50, "FLOP"].note = learners.OVER
+    path = tmp_path / "learners.json"
+    reproduce("_common").save(learners.report_of(cells), path)
+    again = learners.stored_cells(path)
+    for key, cell in cells.items():
+        assert again[key].__dict__ == cell.__dict__, key
+    assert not learners.stored_cells(path, ["FLOP"])["EV", 20, "FLOP"].fits

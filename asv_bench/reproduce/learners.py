@@ -137,6 +137,11 @@ def fit_timed(make, X):
         return model, (time.process_time() - start) / n_runs
 
 
+def compile_own(make, X):
+    """Fit once before processes are forked, which then share the compiled code."""
+    fit_timed(make, X)
+
+
 def answer_of(make, X, channel):
     """Fit in a process of its own that the system ends at the limit."""
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT + 5))
@@ -147,7 +152,7 @@ def answer_of(make, X, channel):
 def fit_own(name, draws):
     """Return the figures of our learner for the draws that it ends in time."""
     make, found = OWN[name], []
-    fit_timed(make, draws[0][0][:, :4])  # compile before the fork
+    compile_own(make, draws[0][0][:, :4])
     context = multiprocessing.get_context("fork")
     for X, truth in draws:
         receiver, sender = context.Pipe(duplex=False)
@@ -241,20 +246,33 @@ def expected(cells, cell):
     """Return the CPU seconds that a fit should need, from the learner's other cells."""
     if cell.fits:
         return cell.seconds
-    line = [cells[cell.kind, d, cell.name] for d in SIZES if d < cell.d]
-    if any(smaller.note for smaller in line):
+    if any(cells[cell.kind, d, cell.name].note for d in SIZES if d < cell.d):
         return math.inf
-    known = [(smaller.d, smaller.seconds) for smaller in line if smaller.fits]
-    if not known:
-        beside = [cells[kind, cell.d, cell.name] for kind in KINDS]
-        beside = [other.seconds for other in beside if other.fits]
-        return float(np.mean(beside)) if beside else FIRST.get(cell.name, 0.0)
+    beside = mean_seconds(cells, cell.name, cell.d, KINDS)
+    for kinds in ([cell.kind], KINDS):
+        times = {d: mean_seconds(cells, cell.name, d, kinds) for d in SIZES}
+        known = [(d, times[d]) for d in SIZES if d < cell.d and times[d]]
+        if known:
+            return extrapolate(known, cell.d)
+        if beside:
+            return beside
+    return FIRST.get(cell.name, 0.0)
+
+
+def mean_seconds(cells, name, d, kinds):
+    """Return the mean CPU seconds of a learner's fits, None without any."""
+    fitted = [cells[k, d, name].seconds for k in kinds if cells[k, d, name].fits]
+    return float(np.mean(fitted)) if fitted else None
+
+
+def extrapolate(known, d):
+    """Return the CPU seconds at a size, by the power law of the last two known ones."""
     power = 3.0
     if len(known) > 1:
         (d0, s0), (d1, s1) = known[-2:]
-        power = np.clip(math.log(s1 / max(s0, 1e-6)) / math.log(d1 / d0), 1.0, 4.0)
-    d, seconds = known[-1]
-    return seconds * (cell.d / d) ** power
+        power = np.clip(math.log(s1 / s0) / math.log(d1 / d0), 1.0, 4.0)
+    last, seconds = known[-1]
+    return seconds * (d / last) ** power
 
 
 def next_run(cells):
