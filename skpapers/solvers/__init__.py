@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Solvers with the calling convention of `scipy.optimize.minimize`."""
 
+from skpapers.solvers._constrained import minimize_constrained, sketched_newton
 from skpapers.solvers._gns import gns, gns_minimize
 from skpapers.solvers._gns_least_squares import GNSLeastSquares
 from skpapers.solvers._target_surrogate import minimize_target_surrogate
@@ -9,5 +10,7 @@ __all__ = [
     "GNSLeastSquares",
     "gns",
     "gns_minimize",
+    "minimize_constrained",
     "minimize_target_surrogate",
+    "sketched_newton",
 ]

@@ -1,0 +1,434 @@
+# SPDX-License-Identifier: BSD-3-Clause
+r"""Newton's method under equality constraints, made global by an exact merit function.
+
+For min f(x) subject to c(x) = 0, with the symbols
+
+====== ================================================================
+n, m   number of variables and of constraints, m <= n
+g, G   gradient of f (n,), Jacobian of c (m, n)
+lam    multipliers (m,) of the Lagrangian L = f + lam'c
+H      Hessian of L in x (n, n); B = H + tau I
+KKT    the residual ``||(g + G'lam, c)||``
+====== ================================================================
+
+every iteration solves the Newton-KKT system with (B, G), exactly or only as accurately
+as needed, adapts the penalties of the merit function of
+`skpapers.solvers._constrained._merit` until the step is a direction of descent, and
+backtracks along it in x and lam together.
+
+References
+----------
+.. [1] I. Hong, S. Na, M. W. Mahoney, M. Kolar, "Constrained optimization via exact
+   augmented Lagrangian and randomized iterative sketching", ICML 2023.
+"""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+from scipy.sparse.linalg import LinearOperator
+
+from skpapers.solvers._constrained._direct import DIRECT, Shifts, choose, null_space
+from skpapers.solvers._constrained._feasibility import check_linear, row_norms
+from skpapers.solvers._constrained._matrices import as_float
+from skpapers.solvers._constrained._merit import Merit
+from skpapers.solvers._constrained._newton import (
+    CONVERGED,
+    FAILED,
+    INFEASIBLE,
+    MAX_ITER,
+    PRECISION,
+    STOPPED,
+    UNBOUNDED,
+    ExactSteps,
+    Iterate,
+    Loop,
+    result_of,
+)
+from skpapers.solvers._constrained._problem import (
+    INSTEAD,
+    Linear,
+    Problem,
+    parse_constraints,
+    takes_intermediate_result,
+)
+from skpapers.utils import DataConditionWarning
+
+SOLVERS = ("auto", *DIRECT)
+MODIFICATIONS = ("shift", "norm")
+ACCURACIES = ("practical", "paper")
+
+
+def minimize_constrained(
+    fun,
+    x0,
+    *,
+    jac=None,
+    hess=None,
+    constraints=(),
+    args=(),
+    lam0=None,
+    solver="auto",
+    sketch="kaczmarz",
+    block_size=None,
+    precondition=False,
+    tol=1e-6,
+    max_iter=200,
+    eta1=1.0,
+    eta2=0.1,
+    delta=0.1,
+    nu=1.5,
+    beta=0.1,
+    xi_B=0.1,
+    theta="adaptive",
+    accuracy="practical",
+    inner_max_iter=None,
+    hess_modification="shift",
+    random_state=None,
+    callback=None,
+    verbose=0,
+    return_history=False,
+):
+    """Minimise a smooth function under equality constraints by Newton's method.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(x, *args) -> float``; with ``jac=True`` it returns the pair (f, g).
+    x0 : array-like of shape (n,)
+        Start; it need not be feasible.
+    jac : callable, True or {"2-point", "3-point"}, default=None
+        Gradient ``jac(x, *args) -> ndarray of shape (n,)``, or how to difference for
+        it. None differences forward.
+    hess : callable, str or HessianUpdateStrategy, default=None
+        ``hess(x, *args)`` returns the Hessian of `fun` as an array of shape (n, n), a
+        vector of shape (n,) for a diagonal matrix, a sparse matrix or a
+        `scipy.sparse.linalg.LinearOperator`. "2-point" and "3-point" difference the
+        gradient; "bfgs" (what None is) and "sr1" approximate the Hessian of the
+        Lagrangian.
+    constraints : constraint or sequence of constraints, default=()
+        `scipy.optimize.LinearConstraint` and `scipy.optimize.NonlinearConstraint` with
+        ``lb == ub``, or dicts of type "eq". Jacobians may be sparse.
+    args : tuple, default=()
+        Further arguments of `fun`, `jac` and `hess`.
+    lam0 : array-like of shape (m,), default=None
+        First multipliers; None is zeros.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        With x, fun, jac, lam (multipliers of the Lagrangian f + lam'c, stacked), v (one
+        array a constraint object), optimality, constr_violation, kkt, nit, nfev, njev,
+        nhev, penalty, status, success and message.
+
+    Examples
+    --------
+    The point of a plane that is nearest to the origin:
+
+    >>> import numpy as np
+    >>> from scipy.optimize import LinearConstraint
+    >>> from skpapers.solvers import minimize_constrained
+    >>> result = minimize_constrained(
+    ...     lambda x: x @ x / 2, np.zeros(3), jac=lambda x: x,
+    ...     hess=lambda x: np.ones(3), constraints=LinearConstraint([[1, 2, 2]], 9, 9))
+    >>> result.x.round(6), result.lam.round(6)
+    (array([1., 2., 2.]), array([-1.]))
+    """
+    x0 = _check_start(x0)
+    numbers = {"eta1": eta1, "eta2": eta2, "delta": delta, "nu": nu, "beta": beta}
+    _check_numbers(numbers | {"xi_B": xi_B, "tol": tol}, max_iter, theta)
+    _check_choice("solver", solver, SOLVERS)
+    _check_choice("hess_modification", hess_modification, MODIFICATIONS)
+    _check_choice("accuracy", accuracy, ACCURACIES)
+    args = args if isinstance(args, tuple) else (args,)
+    parsed = parse_constraints(constraints, x0.size)
+    _drop_redundant(parsed)
+    problem = Problem(fun, jac, hess, args, parsed, x0.size)
+    first = problem.point(x0, first=True)
+    m = first.G.m
+    if m > x0.size:
+        raise ValueError(
+            f"There are more constraints ({m}) than variables ({x0.size}): in general "
+            "no point fulfils them all."
+        )
+    mask = _kept_rows(parsed)
+    lam = _check_multipliers(lam0, mask)
+    merit = Merit(eta1, eta2, delta, nu, beta)
+    shifts = Shifts(xi_B, hess_modification)
+
+    def engine(H, G):
+        name = choose(H, G) if solver == "auto" else solver
+        return ExactSteps(DIRECT[name](shifts))
+
+    report = _Report(callback, verbose)
+    loop = Loop(problem, engine, merit, tol, max_iter, report)
+    outcome = loop.run(Iterate(first, lam))
+    outcome.status, words = _words(outcome, problem, tol, max_iter)
+    result = result_of(outcome, problem, words)
+    result.lam, result.v = _restore(result.lam, mask, parsed)
+    result.penalty = (merit.eta1, merit.eta2)
+    result.solver = getattr(loop.engine, "name", None)
+    if return_history:
+        result.history = outcome.history
+    if verbose:
+        print(f"{words} KKT residual {result.kkt:.2e} after {result.nit} iterations.")
+    return result
+
+
+def sketched_newton(
+    fun,
+    x0,
+    args=(),
+    jac=None,
+    hess=None,
+    hessp=None,
+    bounds=None,
+    constraints=(),
+    callback=None,
+    **options,
+):
+    """Run `minimize_constrained` as a ``method`` of `scipy.optimize.minimize`.
+
+    Parameters
+    ----------
+    fun, x0, args, jac, hess, constraints, callback
+        As in `minimize_constrained`.
+    hessp : callable, default=None
+        ``hessp(x, p, *args)`` returns the product of the Hessian with p.
+    bounds : sequence or `scipy.optimize.Bounds`, default=None
+        Refused unless all are infinite.
+    **options
+        Further keywords of `minimize_constrained`.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        See `minimize_constrained`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.optimize import LinearConstraint, minimize
+    >>> from skpapers.solvers import sketched_newton
+    >>> result = minimize(
+    ...     lambda x: x @ x / 2, np.zeros(3), method=sketched_newton, jac=lambda x: x,
+    ...     hess=lambda x: np.eye(3), constraints=LinearConstraint([[1, 2, 2]], 9, 9))
+    >>> result.x.round(6)
+    array([1., 2., 2.])
+    """
+    x0 = _check_start(x0)
+    _refuse_bounds(bounds, x0.size)
+    if hess is None and hessp is not None:
+        hess = _operator(hessp, x0.size)
+    return minimize_constrained(
+        fun,
+        x0,
+        args=args,
+        jac=jac,
+        hess=hess,
+        constraints=constraints,
+        callback=callback,
+        **options,
+    )
+
+
+def _operator(hessp, n):
+    def hess(x, *args):
+        return LinearOperator(
+            (n, n), matvec=lambda p: hessp(x, np.ravel(p), *args), dtype=np.float64
+        )
+
+    return hess
+
+
+# --- validation ---------------------------------------------------------------------
+def _check_start(x0):
+    x0 = np.atleast_1d(as_float(x0, "x0"))
+    if x0.ndim != 1 or not x0.size:
+        raise ValueError(f"x0 must be a vector; got shape {x0.shape}.")
+    if not np.isfinite(x0).all():
+        raise ValueError("x0 has NaN or infinite entries.")
+    return x0
+
+
+def _check_numbers(positive, max_iter, theta):
+    for name, value in positive.items():
+        if not (isinstance(value, Real) and np.isfinite(value) and value > 0):
+            raise ValueError(f"{name} must be a positive number; got {value!r}.")
+    if not positive["beta"] < 0.5:
+        raise ValueError(f"beta must be below 0.5; got {positive['beta']!r}.")
+    if not positive["nu"] > 1:
+        raise ValueError(f"nu must be above 1; got {positive['nu']!r}.")
+    if not (isinstance(max_iter, Integral) and max_iter >= 0):
+        raise ValueError(f"max_iter must be an integer >= 0; got {max_iter!r}.")
+    if theta != "adaptive" and not (isinstance(theta, Real) and 0 < theta <= 1):
+        raise ValueError(f"theta must be 'adaptive' or in (0, 1]; got {theta!r}.")
+
+
+def _check_choice(name, value, allowed):
+    if not (isinstance(value, str) and value in allowed):
+        raise ValueError(f"{name} is {value!r}; expected one of {allowed}.")
+
+
+def _refuse_bounds(bounds, n):
+    if bounds is None:
+        return
+    if hasattr(bounds, "lb"):
+        low, high = np.broadcast_to(bounds.lb, n), np.broadcast_to(bounds.ub, n)
+    else:
+        pairs = [(pair[0], pair[1]) for pair in bounds]
+        low = np.array([-np.inf if a is None else a for a, _ in pairs], dtype=float)
+        high = np.array([np.inf if b is None else b for _, b in pairs], dtype=float)
+    bounded = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
+    if bounded.size:
+        raise ValueError(
+            f"bounds: variables {bounded[:10].tolist()} are bounded. This solver takes "
+            f"equalities only; {INSTEAD}."
+        )
+
+
+def _check_multipliers(lam0, mask):
+    if lam0 is None:
+        return np.zeros(int(np.sum(mask)))
+    lam0 = np.atleast_1d(as_float(lam0, "lam0"))
+    if lam0.shape != mask.shape:
+        raise ValueError(f"lam0 has shape {lam0.shape}; expected {mask.shape}.")
+    if not np.isfinite(lam0).all():
+        raise ValueError("lam0 has NaN or infinite entries.")
+    return lam0[mask]
+
+
+# --- redundant rows -----------------------------------------------------------------
+def _drop_redundant(parsed):
+    """Drop redundant linear rows with a warning; raise if linear rows clash."""
+    linear = [constraint for constraint in parsed if isinstance(constraint, Linear)]
+    found = check_linear(linear)
+    start = 0
+    for constraint in linear:
+        constraint.kept = found.keep[start : start + constraint.m]
+        start += constraint.m
+        if not constraint.kept.all():
+            constraint.A = constraint.A[constraint.kept]
+            constraint.b = constraint.b[constraint.kept]
+            constraint.m = int(np.sum(constraint.kept))
+    if found.words:
+        more = f"; and {len(found.words) - 5} more" if len(found.words) > 5 else ""
+        warnings.warn(
+            "Redundant linear constraints are left out, with multiplier 0: "
+            f"{'; '.join(found.words[:5])}{more}.",
+            DataConditionWarning,
+            stacklevel=3,
+        )
+
+
+def _kept_rows(parsed):
+    """Return, for the stack of all rows that were given, which are kept."""
+    masks = [getattr(c, "kept", np.ones(c.m, dtype=bool)) for c in parsed]
+    return np.concatenate([np.zeros(0, dtype=bool), *masks])
+
+
+def _restore(lam, mask, parsed):
+    """Return all multipliers, stacked and one array a constraint object."""
+    full = np.zeros(mask.size)
+    full[mask] = lam
+    sizes = [getattr(c, "kept", np.ones(c.m, dtype=bool)).size for c in parsed]
+    ends = np.cumsum(sizes)[:-1]
+    return full, [part.copy() for part in np.split(full, ends)] if sizes else []
+
+
+# --- words --------------------------------------------------------------------------
+class _Report:
+    """Print and call back after every iteration."""
+
+    def __init__(self, callback, verbose):
+        self.callback, self.verbose = callback, verbose
+        self.whole = callback is not None and takes_intermediate_result(callback)
+        self.nit = -1
+
+    def __call__(self, record, iterate):
+        self.nit += 1
+        if self.verbose > 1:
+            print(
+                f"{self.nit:4d}  fun {record['fun']: .6e}  kkt {record['kkt']:.2e}  "
+                f"violation {record['constr_violation']:.2e}  "
+                f"step {record.get('alpha', 0):.2g}  shift {record.get('tau', 0):.1e}"
+            )
+        if self.callback is None or not self.nit:
+            return False
+        x = iterate.point.x.copy()
+        try:
+            if self.whole:
+                state = OptimizeResult(x=x, nit=self.nit, **record)
+                return bool(self.callback(intermediate_result=state))
+            return bool(self.callback(x))
+        except StopIteration:
+            return True
+
+
+def _words(outcome, problem, tol, max_iter):
+    """Return the status, looked at once more, and the message."""
+    iterate, status = outcome.iterate, outcome.status
+    if status in (MAX_ITER, PRECISION, FAILED):
+        stuck = _stuck_rows(iterate, problem, tol)
+        if stuck:
+            return INFEASIBLE, (
+                "No feasible point found: the violation of the constraints is "
+                f"stationary at {iterate.violation:.3g}; violated: {stuck}."
+            )
+    end = f"KKT residual {iterate.kkt:.2e} > tol={tol:.1e}"
+    words = {
+        CONVERGED: f"Converged: KKT residual {iterate.kkt:.2e} <= tol={tol:.1e}.",
+        MAX_ITER: f"Stopped after max_iter={max_iter} iterations: {end}.",
+        STOPPED: f"Stopped by the callback: {end}.",
+        PRECISION: f"Stopped at the limit of precision: {outcome.detail}; {end}.",
+        UNBOUNDED: (
+            "The objective seems to be unbounded below on the feasible set: "
+            f"fun = {iterate.point.f:.3e}, ||x|| = "
+            f"{np.linalg.norm(iterate.point.x):.1e}."
+        ),
+        FAILED: f"Failed: {outcome.detail} {end}.",
+    }[status]
+    return status, words + _dependent_rows(iterate, problem, status)
+
+
+def _stuck_rows(iterate, problem, tol):
+    """Name the violated rows where the violation cannot fall to first order."""
+    c, G = iterate.point.c, iterate.point.G
+    size = float(np.linalg.norm(c))
+    if not G.m or iterate.violation <= max(tol, 1e-8):
+        return ""
+    pull = np.linalg.norm(G.tdot(c))
+    if pull > 1e-3 * size * max(float(np.max(G.row_norms())), 1e-300):
+        return ""
+    return _name_rows(np.abs(c) > 1e-3 * iterate.violation, problem)
+
+
+def _dependent_rows(iterate, problem, status):
+    """Return a sentence on dependent rows of the last Jacobian, if that failed."""
+    G = iterate.point.G
+    if status in (CONVERGED, STOPPED, UNBOUNDED) or not G.m or G.m * G.n > 1e7:
+        return ""
+    rows = G.dense()
+    norms = row_norms(rows)
+    unit = rows / np.where(norms > 0, norms, 1.0)[:, None]
+    weights = null_space(unit.T)  # of the rows: combinations that vanish
+    if not weights.shape[1]:
+        return ""
+    involved = np.max(np.abs(weights), axis=1) > 1e-6
+    return (
+        " The Jacobian of the constraints is rank-deficient there; dependent: "
+        f"{_name_rows(involved, problem)}."
+    )
+
+
+def _name_rows(mask, problem):
+    words = []
+    for constraint, part in zip(problem.constraints, problem.parts(mask), strict=True):
+        kept = getattr(constraint, "kept", None)
+        rows = np.flatnonzero(part) if kept is None else np.flatnonzero(kept)[part]
+        if rows.size:
+            more = ", ..." if rows.size > 8 else ""
+            listed = ", ".join(map(str, rows[:8]))
+            words.append(f"row(s) {listed}{more} of {constraint.name}")
+    return " and ".join(words)

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The outer loop: a Newton step for (x, lam), penalties, line search, stopping."""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+
+from skpapers.solvers._constrained._direct import FactorisationError
+from skpapers.solvers._constrained._matrices import hessian_dot
+from skpapers.solvers._constrained._problem import Evaluation
+
+CONVERGED, MAX_ITER, STOPPED, PRECISION, UNBOUNDED, INFEASIBLE, FAILED = range(7)
+HALVINGS = 60
+ROUNDING = 10 * np.finfo(float).eps
+HUGE = 1e20
+REFINEMENTS = 4
+ACCURATE = 1e-6  # relative residual above which a factorisation is not trusted
+
+
+@dataclass
+class Step:
+    """A direction with the products that the merit function needs."""
+
+    dx: np.ndarray
+    dlam: np.ndarray
+    H_dx: np.ndarray
+    G_dx: np.ndarray
+    Gt_dlam: np.ndarray
+    tau: float = 0.0
+    n_inner: int = 0
+    residual: float = 0.0
+
+
+def complete(dx, dlam, H, G, tau, n_inner=0):
+    """Return the step of a direction."""
+    return Step(dx, dlam, hessian_dot(H, dx), G.dot(dx), G.tdot(dlam), tau, n_inner)
+
+
+@dataclass
+class Iterate:
+    """A point with multipliers and what follows from both."""
+
+    point: object
+    lam: np.ndarray
+    gL: np.ndarray = field(init=False)  # noqa: N815
+    kkt: float = field(init=False)
+
+    def __post_init__(self):
+        point = self.point
+        self.gL = point.g + point.G.tdot(self.lam)
+        self.kkt = float(np.sqrt(self.gL @ self.gL + point.c @ point.c))
+
+    @property
+    def optimality(self):
+        """Largest entry of the gradient of the Lagrangian."""
+        return float(np.max(np.abs(self.gL), initial=0.0))
+
+    @property
+    def violation(self):
+        """Largest entry of c."""
+        return float(np.max(np.abs(self.point.c), initial=0.0))
+
+
+class ExactSteps:
+    """Steps from a factorisation, refined until the residual is that of rounding."""
+
+    def __init__(self, system):
+        self.system = system
+        self.name = system.name
+
+    def direction(self, H, iterate, merit, size):
+        """Return a step along which the merit falls, and a, b, q."""
+        G, c, gL = iterate.point.G, iterate.point.c, iterate.gL
+        step = self._solve(H, G, gL, c)
+        parts = merit.slope_parts(c, gL, step)
+        while not (merit.descends(parts, size) or merit.at_cap):
+            merit.tighten()
+        return step, parts
+
+    def _solve(self, H, G, gL, c):
+        system = self.system
+        tau = system.prepare(H, G)
+        step = self._refine(H, G, gL, c, tau)
+        exchange = getattr(system, "refactorise", lambda: False)
+        if step.residual > ACCURATE and exchange():
+            step = self._refine(H, G, gL, c, system.tau)
+        while not getattr(system, "proven", True) and not self._curves(step, c):
+            step = self._refine(H, G, gL, c, system.prepare_more())
+        return step
+
+    @staticmethod
+    def _curves(step, c):
+        """Tell whether the curvature along the step is positive enough."""
+        length = float(step.dx @ step.dx)
+        curvature = float(step.dx @ step.H_dx) + step.tau * length
+        return curvature + max(-float(step.dlam @ c), 0.0) >= 1e-10 * length
+
+    def _refine(self, H, G, gL, c, tau):
+        size = float(np.sqrt(gL @ gL + c @ c))
+        dx, dlam = self.system.solve(-gL, -c)
+        best = None
+        for _ in range(REFINEMENTS + 1):
+            step = complete(dx, dlam, H, G, tau)
+            r1 = -gL - step.H_dx - tau * dx - step.Gt_dlam
+            r2 = -c - step.G_dx
+            step.residual = float(np.sqrt(r1 @ r1 + r2 @ r2)) / size
+            if best is not None and not step.residual < 0.5 * best.residual:
+                break
+            best = step
+            if best.residual <= 1e-11:
+                break
+            ddx, ddlam = self.system.solve(r1, r2)
+            dx, dlam = dx + ddx, dlam + ddlam
+        if not np.isfinite(best.residual):
+            raise FactorisationError("The linear system for the step is singular.")
+        return best
+
+
+@dataclass
+class Outcome:
+    """What the loop hands back."""
+
+    iterate: Iterate
+    status: int
+    nit: int
+    n_inner: int
+    history: list
+    detail: str = ""
+
+
+class Loop:
+    """Newton steps on the exact augmented Lagrangian.
+
+    Parameters
+    ----------
+    problem : Problem
+        The callbacks.
+    engine : callable
+        From the first Hessian and Jacobian to what makes steps.
+    merit : Merit
+        Penalties.
+    tol, max_iter : float, int
+        When to stop.
+    report : callable, default=None
+        Takes the record and the iterate after every step; True stops.
+    """
+
+    def __init__(self, problem, engine, merit, tol, max_iter, report=None):
+        self.problem, self.make_engine, self.merit = problem, engine, merit
+        self.tol, self.max_iter, self.report = tol, max_iter, report
+        self.engine = None
+
+    def run(self, iterate):
+        """Iterate from a start to an `Outcome`."""
+        start = time.perf_counter()
+        history, n_inner, self.f0 = [], 0, iterate.point.f
+        record = self._record(iterate, start)
+        for nit in range(self.max_iter + 1):
+            history.append(record)
+            stop = self.report is not None and self.report(record, iterate)
+            status, detail = self._state(iterate, nit, stop), ""
+            if status is None:
+                try:
+                    iterate, record, detail = self._advance(iterate, start)
+                except Evaluation as error:
+                    status, detail = FAILED, str(error)
+                except FactorisationError as error:
+                    status, detail = FAILED, str(error)
+                else:
+                    n_inner += record.get("n_inner", 0)
+                    status = PRECISION if detail else None
+            if status is not None:
+                return Outcome(iterate, status, nit, n_inner, history, detail)
+        raise AssertionError("unreachable")
+
+    def _state(self, iterate, nit, stop):
+        """Return the status to stop with, or None."""
+        if iterate.kkt <= self.tol:
+            return CONVERGED
+        if stop:
+            return STOPPED
+        if iterate.point.f < -HUGE * max(1.0, abs(self.f0)) or not (
+            np.max(np.abs(iterate.point.x), initial=0.0) < HUGE
+        ):
+            return UNBOUNDED
+        return MAX_ITER if nit == self.max_iter else None
+
+    def _record(self, iterate, start, **more):
+        return {
+            "fun": iterate.point.f,
+            "kkt": iterate.kkt,
+            "optimality": iterate.optimality,
+            "constr_violation": iterate.violation,
+            "eta1": self.merit.eta1,
+            "eta2": self.merit.eta2,
+            "delta": self.merit.delta,
+            "seconds": time.perf_counter() - start,
+            **more,
+        }
+
+    def _advance(self, iterate, start):
+        """Return the next iterate, its record, and a word if nothing moved."""
+        merit, point = self.merit, iterate.point
+        H = self.problem.hessian(point, iterate.lam)
+        if self.engine is None:
+            self.engine = self.make_engine(H, point.G)
+        size = merit.size(point.c, iterate.gL)
+        step, parts = self.engine.direction(H, iterate, merit, size)
+        slope = merit.slope(parts)
+        before = merit.value(point.f, point.c, iterate.gL, iterate.lam)
+        new, alpha, after = self._search(iterate, step, slope, before)
+        if new is None:
+            new, word = iterate, "no step along the Newton direction lowers the merit"
+        else:
+            word = ""
+        record = self._record(
+            new,
+            start,
+            alpha=alpha,
+            merit_before=before,
+            merit=after,
+            slope=slope,
+            size=size,
+            tau=step.tau,
+            n_inner=step.n_inner,
+            residual=step.residual,
+        )
+        return new, record, word
+
+    def _search(self, iterate, step, slope, before):
+        """Backtrack; return the accepted iterate (or None), alpha and the merit."""
+        merit, alpha = self.merit, 1.0
+        for _ in range(HALVINGS):
+            trial = self._trial(iterate, step, alpha)
+            if trial is not None:
+                point = trial.point
+                after = merit.value(point.f, point.c, trial.gL, trial.lam)
+                if after <= before + alpha * merit.beta * slope:
+                    return trial, alpha, after
+                # below the rounding of M only the residual can tell
+                if abs(alpha * slope) < ROUNDING * abs(before):
+                    better = trial.kkt < iterate.kkt
+                    return (trial if better else None), alpha, after
+            alpha /= 2
+        return None, 0.0, before
+
+    def _trial(self, iterate, step, alpha):
+        point = self.problem.point(iterate.point.x + alpha * step.dx)
+        if point is None:
+            return None
+        with np.errstate(all="ignore"):
+            trial = Iterate(point, iterate.lam + alpha * step.dlam)
+        return trial if np.isfinite(trial.kkt) else None
+
+
+def result_of(outcome, problem, words):
+    """Return the `scipy.optimize.OptimizeResult` of an outcome."""
+    iterate = outcome.iterate
+    return OptimizeResult(
+        x=iterate.point.x.copy(),
+        fun=iterate.point.f,
+        jac=iterate.point.g.copy(),
+        lam=iterate.lam.copy(),
+        optimality=iterate.optimality,
+        constr_violation=iterate.violation,
+        kkt=iterate.kkt,
+        nit=outcome.nit,
+        nfev=problem.nfev,
+        njev=problem.njev,
+        nhev=problem.nhev,
+        n_inner=outcome.n_inner,
+        status=outcome.status,
+        success=outcome.status == CONVERGED,
+        message=words,
+    )
