@@ -25,7 +25,7 @@ HESSIANS = ("auto", "exact", "fisher", "block", "wgn", "diag", "lowrank", "cg")
 METRICS = ("diag", "gram", "identity")
 OPTIONS = {
     "rank": 20,  # columns of the low-rank model
-    "cg_rtol": None,  # accuracy of conjugate gradients; None: with the gradient
+    "cg_rtol": None,  # accuracy of conjugate gradients; None: by the radius
     "cg_max_iter": 500,
     "refresh": 4,  # iterations between two preconditioners
     "max_trials": 40,
@@ -33,6 +33,8 @@ OPTIONS = {
 
 # Columns up to which a preconditioner has blocks and not only a diagonal.
 MAX_BLOCK = 1500
+# Rows of which those blocks are made, for each column.
+ROWS_A_COLUMN = 50
 
 
 def choose_hessian(objective):
@@ -166,7 +168,7 @@ class GLMCurvature:
         self.born = None
         self.fresh = False
         self.blocks = None
-        self.first_norm = None
+        self.few = None
         self.n_products = 0
         self.n_iter = 0
 
@@ -231,8 +233,7 @@ class GLMCurvature:
             if q <= MAX_BLOCK and len(self.objective.shape) > 1:
                 age = None if self.blocks is None else self.n_iter - self.blocks[0]
                 if age is None or age >= self.options["refresh"]:
-                    blocks = BlockModel(point.blocks(), self.metric)
-                    self.blocks = self.n_iter, blocks
+                    self.blocks = self.n_iter, self._sampled_blocks(point)
                 model.preconditioner = self.blocks[1].factor
             else:
                 diagonal = point.hessian_diagonal()
@@ -241,12 +242,22 @@ class GLMCurvature:
                 )
         return model
 
-    def _rtol(self, g):
+    def _sampled_blocks(self, point):
+        """Return the blocks of a preconditioner; a part of the rows suffices."""
+        n, q = self.objective.design.shape
+        size = ROWS_A_COLUMN * q
+        if n > 2 * size:
+            if self.few is None:
+                rows = np.sort(self.rng.choice(n, size=size, replace=False))
+                self.few = self.objective.take(rows)
+            point = self.few.at(point.w)
+        return BlockModel(point.blocks(), self.metric)
+
+    def _rtol(self, g, lam):
+        """Return an accuracy at which an inexact step still passes the test."""
         if self.options["cg_rtol"] is not None:
             return self.options["cg_rtol"]
-        norm = self.metric.dual_norm(g)
-        self.first_norm = self.first_norm or norm
-        return min(0.1, np.sqrt(norm / self.first_norm))
+        return min(0.1, max(2 * np.sqrt(lam), 1e-6))
 
 
 def start_search(
@@ -262,6 +273,7 @@ def start_search(
     sample,
     options,
     rng,
+    target=None,
 ):
     """Return the search for the minimum of an objective, to be advanced.
 
@@ -275,6 +287,8 @@ def start_search(
         As for `GLMCurvature`.
     gamma0, gtol, max_iter
         As for `gns_minimize`.
+    target : callable, default=None
+        From a point to True where it is good enough.
 
     Returns
     -------
@@ -298,4 +312,6 @@ def start_search(
         max_iter=max_iter,
         max_trials=options["max_trials"],
         rounding=4 * eps,
+        patient=True,
+        target=target,
     )

@@ -35,7 +35,7 @@ class GNSLeastSquares:
     jacobian : callable
         ``jacobian(x)`` returns J, a dense or sparse matrix of shape (m, n).
     power : float, default=2
-        p, at least 2.
+        Exponent p, at least 2.
     curvature : {"both", "gauss-newton", "fisher"}, default="both"
         Terms of the model: Gauss-Newton, the Fisher term of rank one, or both. With
         "fisher" alone steps cost O(n) but for the metric, which should then be J'J.

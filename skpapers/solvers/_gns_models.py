@@ -370,7 +370,7 @@ class OperatorModel:
     metric : metric
         B.
     rtol : callable
-        From the gradient to the relative residual at which to stop.
+        From the gradient and lam to the relative residual at which to stop.
     max_iter : int
         Limit of products a solve.
     preconditioner : callable, default=None
@@ -396,7 +396,7 @@ class OperatorModel:
         z = solve(r)
         rho = rho0 = r @ z
         p = z
-        limit = self.rtol(g) ** 2
+        limit = self.rtol(g, lam) ** 2
         for _ in range(self.max_iter):
             if not rho > 0:
                 break
@@ -429,7 +429,7 @@ def make_model(H, metric, n, rtol, cg_max_iter):
     n : int
         Number of variables.
     rtol : callable
-        Accuracy of conjugate gradients, from the gradient.
+        Accuracy of conjugate gradients, from the gradient and lam.
     cg_max_iter : int
         Limit of products a solve.
 
