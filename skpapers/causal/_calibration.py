@@ -2,9 +2,11 @@
 r"""From frequencies of edges under resampling to probabilities of edges.
 
 A frequency of 0.7 need not mean that seven of ten such edges are real. How often they
-are is found out where the truth is known: tables are simulated from the fitted model,
-with residuals drawn column by column, and go through the same resampling. Then, with
-the frequencies :math:`F_{ij}` of i -> j and :math:`s_{ij} = F_{ij} + F_{ji}`,
+are is found out where the truth is known. The graph of a random resample, with weights
+fitted to all rows, is taken for the truth: unlike the best graph it has doubtful edges
+too. A table is simulated from it, with residuals drawn column by column, and goes
+through the same resampling; this is done several times. Then, with the frequencies
+:math:`F_{ij}` of i -> j and :math:`s_{ij} = F_{ij} + F_{ji}`,
 
 .. math:: P(i, j \text{ connected}) = \sigma(a + b \operatorname{logit} s_{ij}),
    \qquad P(i \to j \mid \text{connected}) = \sigma(c \log (F_{ij} / F_{ji}))
@@ -25,17 +27,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 from sklearn.base import clone
 
-from skpapers.causal._edge_classes import allowed_edges, edges_of
-from skpapers.causal._resampling import (
-    SEED_MAX,
-    Moments,
-    Refit,
-    Rows,
-    map_draws,
-    named,
-    needed_names,
-    seeded,
-)
+from skpapers.causal._resampling import SEED_MAX, Refit, map_draws, named, seeded
 
 DRAWS = 100  # resamples of a simulated table, and the count in which frequencies stand
 PRIOR_STD = 1.0  # of a, b and c
@@ -123,52 +115,43 @@ class SimulatedFrequencies:
     ----------
     learner : estimator
         Learner; a clone of it is fitted to every table.
-    fitted : estimator
-        The learner, fitted to all rows: its graph is the truth of the simulation.
-    source : Rows or Moments
-        The data.
-    names : ndarray of shape (d,) or None
-        Column names.
-    allowed : bool ndarray of shape (d, d) or None
-        Edges that the graph may have.
+    refit : Refit
+        Learns from resamples of the data: gives the truth of the simulation.
     n_draws : int
         Number of resamples.
     """
 
     learner: object
-    fitted: object
-    source: Rows | Moments
-    names: np.ndarray | None
-    allowed: np.ndarray | None
+    refit: Refit
     n_draws: int
 
     def __call__(self, seed):
         """Return the frequencies and the truth."""
         rng = np.random.RandomState(seed)
-        d = self.fitted.n_features_in_
-        graph, directed, undirected = edges_of(self.fitted, d, self.allowed)
-        source = self.source.simulate(graph, rng)
+        names = self.refit.names
+        (graph, directed, undirected), C = self.refit(seed)
+        source = self.refit.source.simulate(graph, rng)
         learner = seeded(clone(self.learner), rng)
-        C, n = source.moments()
         if hasattr(learner, "fit_covariance"):
-            learner.fit_covariance(named(C, self.names), n)
+            C, n = source.moments()
+            learner.fit_covariance(named(C, names), n)
         else:
-            learner.fit(named(source.whole(), self.names))
-        refit = Refit.of(learner, source, self.names)
-        total = np.zeros((d, d))
+            learner.fit(named(source.whole(), names))
+        refit = Refit.of(learner, source, names)
+        total = np.zeros(C.shape)
         for draw in rng.randint(SEED_MAX, size=self.n_draws):
             (_, compelled, free), _ = refit(draw)
             total += compelled + free / 2
         return total / self.n_draws, directed + undirected / 2
 
 
-def calibrate(learner, fitted, source, names, rng, n_tables, n_draws, n_jobs):
+def calibrate(learner, refit, rng, n_tables, n_draws, n_jobs):
     """Return the `Calibration` that simulated tables lead to.
 
     Parameters
     ----------
-    learner, fitted, source, names
-        As for `SimulatedFrequencies`; ``names`` may be given in any case.
+    learner, refit
+        As for `SimulatedFrequencies`.
     rng : RandomState
         Source of the random numbers.
     n_tables, n_draws : int
@@ -176,13 +159,6 @@ def calibrate(learner, fitted, source, names, rng, n_tables, n_draws, n_jobs):
     n_jobs : int or None
         Number of tables at the same time.
     """
-    task = SimulatedFrequencies(
-        learner=learner,
-        fitted=fitted,
-        source=source,
-        names=needed_names(learner, names),
-        allowed=allowed_edges(fitted),
-        n_draws=n_draws,
-    )
+    task = SimulatedFrequencies(learner, refit, n_draws)
     results = list(map_draws(task, n_tables, rng, n_jobs))
     return fit_calibration(*zip(*results, strict=True))

@@ -144,12 +144,12 @@ def resample_edges(learner, fitted, source, names, sizes, rng, n_jobs):
         As of `edge_statistics`, with calibrated probabilities if asked for.
     """
     n_bootstraps, n_calibrations = sizes
-    task = DrawEdges(Refit.of(fitted, source, names))
-    draws = map_draws(task, n_bootstraps, rng, n_jobs)
+    refit = Refit.of(fitted, source, names)
+    draws = map_draws(DrawEdges(refit), n_bootstraps, rng, n_jobs)
     statistics = edge_statistics(fitted, draws, n_bootstraps)
     if n_calibrations:
-        seeds = rng, n_calibrations, min(n_bootstraps, DRAWS), n_jobs
-        calibration = calibrate(learner, fitted, source, names, *seeds)
+        n_draws = min(n_bootstraps, DRAWS)
+        calibration = calibrate(learner, refit, rng, n_calibrations, n_draws, n_jobs)
         statistics.calibrated_probabilities = calibration(statistics.edge_probabilities)
     return statistics
 
@@ -255,8 +255,8 @@ def bootstrap_edges(
         learner is told the smaller number of rows. At 0.5 the graphs vary about as much
         as with replacement.
     n_calibrations : int, default=0
-        Number of tables to simulate from the learnt model in order to find out what a
-        frequency is worth, see ``calibrated_probabilities``; 5 to 20 are useful. Each
+        Number of tables to simulate from graphs of resamples in order to find out what
+        a frequency is worth, see ``calibrated_probabilities``; 5 to 20 are useful. Each
         takes a fit of the learner and up to 100 resamples.
     random_state : int, RandomState instance or None, default=None
         Source of the random numbers. The result for a given seed does not depend on
@@ -294,8 +294,7 @@ def bootstrap_edges(
         calibrated_probabilities : ndarray of shape (n_features, n_features)
             Probabilities of the edges: ``edge_probabilities``, corrected by how often
             edges of such a frequency were real in simulated tables. The correction
-            trusts the linear model with its learnt graph. Only with
-            ``n_calibrations > 0``.
+            trusts the linear model. Only with ``n_calibrations > 0``.
         learner : estimator
             The learner, fitted to all rows.
 

@@ -65,6 +65,7 @@ class EdgeStabilityDisplay:
                 "P[i, j] + P[j, i] <= 1."
             )
         self.edge_probabilities = P
+        self.label = "share of the resamples"
         self.names = [f"x{j}" for j in range(d)] if names is None else list(names)
         if len(self.names) != d:
             raise ValueError(f"names must be {d} names, got {len(self.names)}.")
@@ -73,13 +74,18 @@ class EdgeStabilityDisplay:
             raise ValueError(f"order must be a permutation of 0 to {d - 1}.")
 
     @classmethod
-    def from_estimator(cls, estimator, *, kind="both", n_edges=20, ax=None):
+    def from_estimator(
+        cls, estimator, *, calibrated=False, kind="both", n_edges=20, ax=None
+    ):
         """Draw what a `StabilityDAG` has found.
 
         Parameters
         ----------
         estimator : StabilityDAG
             A fitted estimator with ``edge_probabilities_``.
+        calibrated : bool, default=False
+            Whether to draw ``calibrated_probabilities_`` instead; they need an
+            estimator with ``n_calibrations > 0``.
         kind : {"both", "heatmap", "edges"}, default="both"
             Which picture; see `plot`.
         n_edges : int, default=20
@@ -93,11 +99,19 @@ class EdgeStabilityDisplay:
             The display, drawn.
         """
         check_is_fitted(estimator, "edge_probabilities_")
+        P = estimator.edge_probabilities_
+        if calibrated:
+            if not hasattr(estimator, "calibrated_probabilities_"):
+                raise ValueError(
+                    "calibrated=True needs an estimator fitted with n_calibrations > 0."
+                )
+            P = estimator.calibrated_probabilities_
         display = cls(
-            to_numpy(estimator.edge_probabilities_),
+            to_numpy(P),
             names=estimator.get_feature_names_out(),
             order=to_numpy(estimator.causal_order_),
         )
+        display.label = "probability" if calibrated else "share of the resamples"
         return display.plot(ax, kind=kind, n_edges=n_edges)
 
     @classmethod
@@ -219,7 +233,7 @@ class EdgeStabilityDisplay:
         ax.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
         labels = [f"{cause} → {effect}" for cause, effect in self.edges_]
         ax.set_yticks(at, labels, parse_math=False)
-        ax.set(xlim=(0, 1), xlabel="share of the resamples")
+        ax.set(xlim=(0, 1), xlabel=self.label)
         ax.invert_yaxis()
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(

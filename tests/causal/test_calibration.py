@@ -13,7 +13,7 @@ from skpapers.causal._calibration import (
     fit_calibration,
     log_odds,
 )
-from skpapers.causal._resampling import Moments, Rows
+from skpapers.causal._resampling import Moments, Refit, Rows
 from skpapers.datasets import make_linear_sem
 
 
@@ -142,9 +142,9 @@ class RowsOnly(BaseEstimator):
 
 def test_learners_without_covariances():
     X = np.random.default_rng(0).standard_normal((30, 2))
-    fitted, rng = RowsOnly().fit(X), np.random.RandomState(0)
-    args = RowsOnly(), fitted, Rows(X), None, rng, 8, 5, None
-    calibration = calibrate(*args)
+    refit = Refit.of(RowsOnly().fit(X), Rows(X), None)
+    rng = np.random.RandomState(0)
+    calibration = calibrate(RowsOnly(), refit, rng, 8, 5, None)
     P = calibration(np.array([[0, 1.0], [0, 0]]))
     assert P[0, 1] > 0.9  # right in all simulations
 

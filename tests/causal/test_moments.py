@@ -1,13 +1,19 @@
 """Moments of tables, whole, weighted and in parts."""
 
+import pickle
+from itertools import pairwise
+
 import array_api_strict
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.base import clone
 
+from skpapers.causal import CoLiDE, SortRegress, StabilityDAG, TopologicalSwap
 from skpapers.causal._moments import merge_moments, moments
+from skpapers.datasets import make_linear_sem
 
 
 @pytest.fixture(params=[1 << 22, 5])
@@ -42,3 +48,42 @@ def test_parts_together(X, cut):
     assert n == whole[0]
     np.testing.assert_allclose(mean, whole[1], rtol=1e-12, atol=1e-9)
     np.testing.assert_allclose(C, whole[2], rtol=1e-10, atol=1e-6)
+
+
+LEARNERS = [
+    CoLiDE("equal"),
+    CoLiDE("nonequal"),
+    TopologicalSwap("bic", random_state=0),
+    TopologicalSwap("squared"),
+    SortRegress(),
+    StabilityDAG(TopologicalSwap("squared"), n_bootstraps=3, random_state=0),
+]
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=repr)
+def test_streams_give_the_graph_of_one_fit(learner, global_random_seed):
+    data = make_linear_sem(1200, 6, n_edges=8, random_state=global_random_seed)
+    rng = np.random.default_rng(global_random_seed)
+    X, weight = data.X + 3.0, rng.integers(1, 4, 1200).astype(float)
+    whole = clone(learner).fit(X, sample_weight=weight)
+    parts = clone(learner)
+    ends = [0, *np.sort(rng.choice(np.arange(2, 1199), 5, replace=False)), 1200]
+    for start, end in pairwise(ends):
+        parts.partial_fit(
+            X[start:end], sample_weight=weight[start:end], learn=end == 1200
+        )
+    assert parts.n_samples_seen_ == whole.n_samples_seen_ == weight.sum()
+    np.testing.assert_allclose(parts.covariance_, whole.covariance_, rtol=1e-9)
+    np.testing.assert_allclose(parts.mean_, whole.mean_, rtol=1e-9)
+    if not isinstance(learner, StabilityDAG):  # which resamples rows where it has them
+        np.testing.assert_allclose(parts.adjacency_, whole.adjacency_, atol=1e-6)
+
+
+def test_streams_keep_no_rows():
+    """What is kept grows with the columns only."""
+    X = np.random.default_rng(0).standard_normal((2000, 4))
+    learner = TopologicalSwap("bic", random_state=0)
+    sizes = [
+        len(pickle.dumps(learner.partial_fit(part))) for part in (X[:50], X, X, X, X)
+    ]
+    assert max(sizes) - min(sizes) < 200

@@ -40,6 +40,22 @@ def test_from_estimator():
     assert display.edges_[0] == ("x0", "x1")
 
 
+def test_calibrated_probabilities():
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    X[:, 1] += 0.3 * X[:, 0]
+    learner = StabilityDAG(
+        TopologicalSwap(loss="squared"), n_bootstraps=9, random_state=0
+    )
+    with pytest.raises(ValueError, match="n_calibrations > 0"):
+        EdgeStabilityDisplay.from_estimator(learner.fit(X), calibrated=True)
+    learner.set_params(n_calibrations=2).fit(X)
+    display = EdgeStabilityDisplay.from_estimator(learner, calibrated=True)
+    np.testing.assert_array_equal(
+        display.edge_probabilities, learner.calibrated_probabilities_
+    )
+    assert display.axes_[1].get_xlabel() == "probability"
+
+
 @pytest.mark.parametrize(
     ("matrix", "options", "message"),
     [
