@@ -3,7 +3,7 @@
 
 from skpapers.causal._balance_display import BalanceDisplay
 from skpapers.causal._balancing import EntropyBalancing, balance_weights
-from skpapers.causal._colide import CoLiDE
+from skpapers.causal._colide import CoLiDE, colide_batch
 from skpapers.causal._display import DAGDisplay
 from skpapers.causal._effects import effect_intervals
 from skpapers.causal._feature_selector import CausalFeatureSelector
@@ -36,6 +36,7 @@ __all__ = [
     "best_order_exact",
     "bic_score",
     "bootstrap_edges",
+    "colide_batch",
     "edge_influence",
     "effect_intervals",
     "order_score",

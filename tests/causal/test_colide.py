@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from skpapers.causal import CoLiDE, TopologicalSwap
-from skpapers.causal._colide import Stage, cut_to_dag, make_score, solve_stage
+from skpapers.causal._colide._path import Stage, cut_to_dag, make_score, solve_stage
 from skpapers.causal._kernels import colide as kernels
 from skpapers.datasets import load_sachs, make_linear_sem
 from skpapers.metrics import (
@@ -212,8 +212,9 @@ def test_adam_takes_the_published_steps(noise, global_random_seed):
     for lazy, tolerance in ((1, 1e-10), (10, 5e-3)):
         W, sigma = np.zeros_like(score.C), 100 * score.floor
         problem = score.floor, score.equal, score.price, score.free
-        n_iter, _, succeeded = kernels.adam_stage(
-            score.C, W, sigma, *problem, mu, s, 0.0, n_steps, rate, 10**6, lazy
+        limits = 0.0, n_steps, 0.3, 0
+        n_iter, _, succeeded, _ = kernels.adam_stage(
+            score.C, W, sigma, *problem, mu, s, *limits, rate, 10**6, lazy
         )
         assert (n_iter, succeeded) == (n_steps, True)
         assert_allclose(W, expected[0], atol=tolerance)
@@ -227,8 +228,9 @@ def test_adam_comes_back_into_the_domain(lazy, global_random_seed):
     score, _ = random_problem(global_random_seed)
     W, sigma = np.zeros_like(score.C), 100 * score.floor
     problem = score.floor, score.equal, score.price, score.free
-    arguments = (score.C, W, sigma, *problem, 1.0, 1.0, 0.0, 60, 0.5, 20, lazy)
-    _, _, succeeded = kernels.adam_stage(*arguments)
+    limits = 0.0, 60, 0.3, 0
+    arguments = (score.C, W, sigma, *problem, 1.0, 1.0, *limits, 0.5, 20, lazy)
+    _, _, succeeded, _ = kernels.adam_stage(*arguments)
     assert succeeded
     assert np.isfinite(kernels.acyclicity(W, 1.0, np.empty_like(W)))
 

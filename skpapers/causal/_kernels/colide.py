@@ -21,6 +21,13 @@ sI - W * W. Symbols, the same in every function (arrays C-contiguous float64):
 ``mu, s``  weight of the score and level of the acyclicity term in this stage
 ========== =====================================================================
 
+Adam also runs in float32: all arrays are then of that type, and so is the arithmetic on
+them, while F itself is summed in float64.
+
+A stage may end early, when its graph has settled: the edges with |W[i, j]| > cut have
+been the same, and without a cycle, for ``early_exit`` checkpoints of Adam or steps of
+proximal Newton (0 for never).
+
 All jitted callees are in this file.
 """
 
@@ -100,7 +107,7 @@ def acyclicity(W, s, Q):
     all pivots are positive. Zeros are skipped: a sparse graph costs far below 2 d^3.
     """
     d = W.shape[0]
-    h = 0.0
+    h, row = 0.0, np.empty(d, W.dtype)  # a row of its own lets the sweep vectorise
     for i in range(d):
         for j in range(d):
             Q[i, j] = -W[j, i] * W[j, i]
@@ -112,14 +119,54 @@ def acyclicity(W, s, Q):
         h -= np.log(pivot / s)
         Q[k, k] = 1.0
         for j in range(d):
-            Q[k, j] /= pivot
+            row[j] = Q[k, j] / pivot
+            Q[k, j] = row[j]
         for i in range(d):
             factor = Q[i, k]
             if i != k and factor != 0.0:
                 Q[i, k] = 0.0
                 for j in range(d):
-                    Q[i, j] -= factor * Q[k, j]
+                    Q[i, j] -= factor * row[j]
     return h
+
+
+@kernel
+def is_acyclic(edges):
+    """Tell whether a graph has no cycle: nodes without parents are taken off it."""
+    d = edges.shape[0]
+    n_parents = np.zeros(d, np.int64)
+    for i in range(d):
+        for j in range(d):
+            n_parents[j] += edges[i, j]
+    stack, n_stacked = np.empty(d, np.int64), 0
+    for j in range(d):
+        if n_parents[j] == 0:
+            stack[n_stacked] = j
+            n_stacked += 1
+    n_taken = 0
+    while n_stacked > 0:
+        n_stacked -= 1
+        i = stack[n_stacked]
+        n_taken += 1
+        for j in range(d):
+            if edges[i, j]:
+                n_parents[j] -= 1
+                if n_parents[j] == 0:
+                    stack[n_stacked] = j
+                    n_stacked += 1
+    return n_taken == d
+
+
+@kernel
+def same_edges(W, cut, edges):
+    """Overwrite the mask of the edges above the cut; tell whether it stays the same."""
+    same = True
+    for i in range(W.shape[0]):
+        for j in range(W.shape[1]):
+            edge = abs(W[i, j]) > cut
+            same = same and edge == edges[i, j]
+            edges[i, j] = edge
+    return same
 
 
 @kernel
@@ -135,23 +182,42 @@ def evaluate(C, W, floor, equal, L, s):
 @kernel
 def adam_step(W, R, sigma, Q, L, free, mu, rate, t, m, v):
     """Step number t on F, in place, with the moments m and v."""
+    number = W.dtype.type  # constants of the arrays' type keep the arithmetic in it
+    beta_1, rest_1 = number(BETA_1), number(1.0 - BETA_1)
+    beta_2, rest_2 = number(BETA_2), number(1.0 - BETA_2)
+    scale_m = number(rate / (1.0 - BETA_1**t))
+    scale_v = number(1.0 / np.sqrt(1.0 - BETA_2**t))
+    epsilon, two, worth = number(EPSILON), number(2.0), number(mu)
+    weight = worth / sigma
     d = W.shape[0]
-    weight = mu / sigma
-    scale_m = rate / (1.0 - BETA_1**t)
-    scale_v = 1.0 / np.sqrt(1.0 - BETA_2**t)
     for i in range(d):
         for j in range(d):
             w = W[i, j]
-            g = mu * L[i, j] * np.sign(w) - weight[j] * R[i, j] + 2.0 * w * Q[i, j]
+            g = worth * L[i, j] * np.sign(w) - weight[j] * R[i, j] + two * w * Q[i, j]
             g *= free[i, j]
-            m[i, j] = BETA_1 * m[i, j] + (1.0 - BETA_1) * g
-            v[i, j] = BETA_2 * v[i, j] + (1.0 - BETA_2) * g * g
-            W[i, j] = w - scale_m * m[i, j] / (scale_v * np.sqrt(v[i, j]) + EPSILON)
+            m[i, j] = beta_1 * m[i, j] + rest_1 * g
+            v[i, j] = beta_2 * v[i, j] + rest_2 * g * g
+            W[i, j] = w - scale_m * m[i, j] / (scale_v * np.sqrt(v[i, j]) + epsilon)
 
 
 @kernel
 def adam_stage(
-    C, W, sigma, floor, equal, L, free, mu, s, tol, max_iter, rate, checkpoint, lazy
+    C,
+    W,
+    sigma,
+    floor,
+    equal,
+    L,
+    free,
+    mu,
+    s,
+    tol,
+    max_iter,
+    cut,
+    early_exit,
+    rate,
+    checkpoint,
+    lazy,
 ):
     """Minimise F from W, in place, with Adam.
 
@@ -166,23 +232,28 @@ def adam_stage(
         Relative change of F between the last two checkpoints.
     succeeded : bool
         False if the stage has to be repeated with a larger s and a smaller rate.
+    settled : bool
+        Whether it ended because the graph had settled.
     """
     d = C.shape[0]
     R, r, Q, scratch = np.empty_like(C), np.empty(d), np.empty_like(C), np.empty_like(C)
     m, v, W_safe = np.zeros_like(C), np.zeros_like(C), W.copy()
+    edges, n_same = np.zeros(C.shape, np.bool_), 0
     residuals(C, W, R, r)
     value, change = np.inf, np.inf
     for t in range(1, max_iter + 1):
         if (t - 1) % lazy == 0:
             if acyclicity(W, s, Q) == np.inf:
                 if t == 1 or s <= TIGHT:
-                    return t, change, False
+                    return t, change, False, False
                 while acyclicity(W, s, Q) == np.inf:
                     rate /= 2.0
                     if rate <= SMALLEST_RATE:
                         W[:] = W_safe
-                        return t, change, True
-                    W[:] = W_safe + (W - W_safe) / 2.0
+                        return t, change, True, False
+                    for i in range(d):
+                        for j in range(d):
+                            W[i, j] = (W_safe[i, j] + W[i, j]) / 2
                 residuals(C, W, R, r)
                 sigma[:] = noise_levels(r, floor, equal)
             W_safe[:] = W
@@ -196,10 +267,14 @@ def adam_stage(
             if previous < np.inf:
                 change = abs(previous - value) / abs(previous)
             if change <= tol:
-                return t, change, True
+                return t, change, True, False
+            if early_exit > 0:
+                n_same = n_same + 1 if same_edges(W, cut, edges) else 0
+                if n_same >= early_exit and value < np.inf and is_acyclic(edges):
+                    return t, change, True, True
     if value == np.inf:
         W[:] = W_safe
-    return max_iter, change, True
+    return max_iter, change, True, False
 
 
 @kernel
@@ -360,7 +435,9 @@ def newton_line(W, R, sigma, Q, L, mu, V, RV):
 
 
 @kernel
-def newton_stage(C, W, sigma, floor, equal, L, free, mu, s, tol, max_iter):
+def newton_stage(
+    C, W, sigma, floor, equal, L, free, mu, s, tol, max_iter, cut, early_exit
+):
     """Minimise F from W, in place, with proximal Newton steps.
 
     Each goes from W towards the minimiser V of the model, by the first of the lengths
@@ -373,16 +450,19 @@ def newton_stage(C, W, sigma, floor, equal, L, free, mu, s, tol, max_iter):
         Largest relative decrease of F in the last steps.
     succeeded : bool
         False if W lies outside the domain, so that a larger s is needed.
+    settled : bool
+        Whether it ended because the graph had settled.
     """
     d = C.shape[0]
     R, r, Q = np.empty_like(C), np.empty(d), np.empty_like(C)
     V, RV, trial = np.empty_like(C), np.empty_like(C), np.empty_like(C)
     recent = np.full(PATIENCE, np.inf)
+    edges, n_same = np.zeros(C.shape, np.bool_), 0
     residuals(C, W, R, r)
     sigma[:] = noise_levels(r, floor, equal)
     value = mu * (fit_value(r, sigma) + penalty_value(W, L)) + acyclicity(W, s, Q)
     if value == np.inf:
-        return 1, np.inf, False
+        return 1, np.inf, False, False
     for t in range(1, max_iter + 1):
         inner = INNER * tol * abs(value) / d
         newton_model(C, W, R, sigma, Q, L, free, mu, inner, V, RV)
@@ -395,7 +475,7 @@ def newton_stage(C, W, sigma, floor, equal, L, free, mu, s, tol, max_iter):
             fit = fit_value(r_trial, noise_levels(r_trial, floor, equal))
             new = mu * (fit + penalty_value(trial, L)) + acyclicity(trial, s, Q)
         if not new <= value:  # at the limits of floating point
-            return t, max(-slope, 0.0) / abs(value), True
+            return t, max(-slope, 0.0) / abs(value), True, False
         W[:] = trial
         residuals(C, W, R, r)
         sigma[:] = noise_levels(r, floor, equal)
@@ -403,4 +483,8 @@ def newton_stage(C, W, sigma, floor, equal, L, free, mu, s, tol, max_iter):
         value = new
         if recent.max() <= tol:
             break
-    return t, recent.max(), True
+        if early_exit > 0:
+            n_same = n_same + 1 if same_edges(W, cut, edges) else 0
+            if n_same >= early_exit and is_acyclic(edges):
+                return t, recent.max(), True, True
+    return t, recent.max(), True, False

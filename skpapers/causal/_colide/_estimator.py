@@ -1,29 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-r"""CoLiDE: linear causal graphs with the noise levels estimated along.
+"""The estimator, on the paths of `_path` and `_arrays`."""
 
-With the covariance C of d centred columns, an adjacency W (W[i, j] != 0 means i -> j)
-and noise levels sigma (standard deviations), the score is the concomitant lasso
-
-    S(W, sigma) = sum_j (e_j - w_j)' C (e_j - w_j) / (2 sigma_j) + sigma_j / 2
-                  + alpha sum_ij |W_ij|,
-
-with one free sigma_j a variable, or the same for all. It is jointly convex; what is not
-convex is acyclicity, which enters through
-
-    h_s(W) = d log s - log det(sI - W * W)    (0 for a DAG, else positive).
-
-Along a path of stages, mu S + h_s is minimised with falling mu and s, each from where
-the last one ended. Sigma always has its closed form, the root of the residual variance
-(EV: of their mean), at least a floor. The compiled stages, and the algebra of their two
-solvers, are in `skpapers.causal._kernels.colide`.
-
-References
-----------
-S. S. Saboksayr, G. Mateos, M. Tepper, "CoLiDE: Concomitant linear DAG estimation",
-ICLR 2024, arXiv:2310.02895.
-"""
-
-from dataclasses import dataclass
 from numbers import Integral, Real
 from warnings import warn
 
@@ -31,155 +8,24 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from skpapers.causal._base import BaseLinearDAG, LearnedDAG
-from skpapers.causal._kernels import colide as kernels
-from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
-from skpapers.causal._sparsify import refit_ols, sparsify
-from skpapers.utils._callbacks import reported
-from skpapers.utils._graph import (
-    check_adjacency,
-    node_names,
-    threshold_to_dag,
-    topological_order,
+from skpapers.causal._colide._arrays import ArrayPath
+from skpapers.causal._colide._path import (
+    LEARNING_RATE,
+    NEWTON_LAST_ITER,
+    NEWTON_WARM_ITER,
+    CompiledPath,
+    Plan,
+    adam_budgets,
+    make_stages,
+    sparse_graph,
 )
+from skpapers.causal._colide._solve import in_host_memory, solve_batch
+from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
+from skpapers.utils._array_api import array_namespace, like, to_numpy
+from skpapers.utils._callbacks import reported
+from skpapers.utils._graph import check_adjacency, node_names
 from skpapers.utils._sklearn import Interval, StrOptions
-
-LEARNING_RATE = 1e-3
-# What Adam walks in a warm stage, in the last one, and between two checkpoints, in
-# units of the learning rate: 20000, 70000 and 1000 iterations at the paper's 3e-4.
-WARM_WAY, LAST_WAY, CHECKPOINT_WAY = 6.0, 21.0, 0.3
-LAZY = 10  # Adam's iterations from one inverse to the next
-NEWTON_WARM_ITER, NEWTON_LAST_ITER = 200, 500
-S_STEP = 0.1  # added to s when a stage leaves the domain of h_s
-
-
-@dataclass(frozen=True)
-class Score:
-    """The score of a covariance, in the layout that the kernels take.
-
-    Attributes
-    ----------
-    C : ndarray of shape (d, d)
-        Covariance.
-    equal : bool
-        Whether all variables share one noise level.
-    floor : ndarray of shape (d,)
-        Lower bounds of the noise levels.
-    price : ndarray of shape (d, d)
-        Weight of each ``|W[i, j]|``.
-    free : ndarray of shape (d, d)
-        1.0 where W may differ from zero, else 0.0.
-    """
-
-    C: np.ndarray
-    equal: bool
-    floor: np.ndarray
-    price: np.ndarray
-    free: np.ndarray
-
-    def evaluate(self, W, s):
-        """Return S at the closed-form sigma, ``h_s(W)`` and sigma."""
-        fit, penalty, h, sigma = kernels.evaluate(
-            self.C, W, self.floor, self.equal, self.price, s
-        )
-        return fit + penalty, h, sigma
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Weight of the score, level of the acyclicity term and most iterations."""
-
-    mu: float
-    s: float
-    max_iter: int
-
-
-def make_score(C, equal, alpha, noise_floor, allowed, required):
-    """Return the `Score`; edges that must be there cost nothing."""
-    std = np.sqrt(np.diag(C))
-    floor = noise_floor * (np.full_like(std, std.min()) if equal else std)
-    price = np.where(required, 0.0, float(alpha))
-    return Score(C, equal, floor, price, allowed.astype(np.float64))
-
-
-def make_stages(n_stages, mu_init, mu_factor, s, warm_iter, max_iter):
-    """Return the stages of the path; the last s serves for all stages after it."""
-    return [
-        Stage(
-            mu=float(mu_init * mu_factor**k),
-            s=float(s[min(k, len(s) - 1)]),
-            max_iter=int(max_iter if k == n_stages - 1 else warm_iter),
-        )
-        for k in range(n_stages)
-    ]
-
-
-def solve_stage(score, stage, W, sigma, tol, learning_rate=None):
-    """Minimise ``mu S + h_s`` from W; where this leaves the domain, with larger s.
-
-    Parameters
-    ----------
-    score : Score
-        The score.
-    stage : Stage
-        Its mu, s and budget.
-    W, sigma : ndarray of shape (d, d) and (d,)
-        Where to start; not changed.
-    tol : float
-        Relative change of the objective that ends the stage.
-    learning_rate : float, default=None
-        Learning rate of Adam; None takes proximal Newton steps.
-
-    Returns
-    -------
-    W, sigma : ndarray of shape (d, d) and (d,)
-        Where the stage ended.
-    record : dict of str to number
-        What happened.
-    """
-    problem = score.floor, score.equal, score.price, score.free
-    s, rate, n_iter, succeeded = stage.s, learning_rate, 0, False
-    while not succeeded:
-        W_new, sigma_new = W.copy(), sigma.copy()
-        arguments = (score.C, W_new, sigma_new, *problem, stage.mu, s, tol)
-        if rate is None:
-            n, change, succeeded = kernels.newton_stage(*arguments, stage.max_iter)
-        else:
-            checkpoint = max(1, round(CHECKPOINT_WAY / learning_rate))
-            n, change, succeeded = kernels.adam_stage(
-                *arguments, stage.max_iter, rate, checkpoint, LAZY
-            )
-        n_iter += n
-        if not succeeded:
-            s, rate = s + S_STEP, None if rate is None else rate / 2
-    value, h, _ = score.evaluate(W_new, s)
-    record = {
-        "mu": stage.mu,
-        "s": s,
-        "n_iter": n_iter,
-        "score": float(value),
-        "h": float(h),
-        "objective": float(stage.mu * value + h),
-        "change": float(change),
-        "converged": bool(change <= tol),
-    }
-    return W_new, sigma_new, record
-
-
-def cut_to_dag(W, threshold, required):
-    """Cut weak weights until the graph is acyclic, required edges last of all.
-
-    Returns
-    -------
-    adjacency : ndarray of shape (d, d)
-        Remaining weights.
-    support : bool ndarray of shape (d, d)
-        Remaining edges: acyclic, and with all required ones, whatever their weight.
-    cut : float
-        The cut that was needed.
-    """
-    strongest = 1.0 + max(threshold, np.abs(W).max())
-    kept, cut = threshold_to_dag(np.where(required, strongest, W), threshold)
-    return np.where(kept != 0, W, 0.0), kept != 0, cut
+from skpapers.utils._threads import single_thread
 
 
 class CoLiDE(BaseLinearDAG):
@@ -252,9 +98,21 @@ class CoLiDE(BaseLinearDAG):
         until the graph is acyclic. It is a weight in the units of the data: lower it if
         effects per unit are small.
 
-    init : array-like of shape (`n_features_in_`, `n_features_in_`), default=None
+    init : array-like of shape (`n_features_in_`, `n_features_in_`) or "order", \
+            default=None
         Weighted adjacency of a DAG to start from, None for the empty graph. Its
-        forbidden edges are ignored.
+        forbidden edges are ignored. "order" searches a causal order first and starts
+        from the graph of lowest score along it; of the stages only the last one
+        follows.
+
+    early_exit : int, default=None
+        End the last stage when its graph, cut at ``w_threshold``, has been the same and
+        without a cycle for so many checkpoints of "adam" or steps of "prox_newton". The
+        weights are then those of lowest score along the causal order of that moment.
+        None waits for ``tol``.
+
+    float32_stages : int, default=0
+        How many of the first stages "adam" runs in float32.
 
     forbidden_edges : bool array or pairs, default=None
         Edges that the graph may not have: a boolean mask of shape (`n_features_in_`,
@@ -404,7 +262,9 @@ class CoLiDE(BaseLinearDAG):
         ],
         "tol": [Interval(Real, 0, None, closed="left")],
         "w_threshold": [Interval(Real, 0, None, closed="left")],
-        "init": ["array-like", None],
+        "init": ["array-like", StrOptions({"order"}), None],
+        "early_exit": [Interval(Integral, 1, None, closed="left"), None],
+        "float32_stages": [Interval(Integral, 0, None, closed="left")],
         "forbidden_edges": ["array-like", None],
         "required_edges": ["array-like", None],
         "tiers": ["array-like", None],
@@ -431,6 +291,8 @@ class CoLiDE(BaseLinearDAG):
         tol=1e-6,
         w_threshold=0.3,
         init=None,
+        early_exit=None,
+        float32_stages=0,
         forbidden_edges=None,
         required_edges=None,
         tiers=None,
@@ -453,6 +315,8 @@ class CoLiDE(BaseLinearDAG):
         self.tol = tol
         self.w_threshold = w_threshold
         self.init = init
+        self.early_exit = early_exit
+        self.float32_stages = float32_stages
         self.forbidden_edges = forbidden_edges
         self.required_edges = required_edges
         self.tiers = tiers
@@ -462,10 +326,51 @@ class CoLiDE(BaseLinearDAG):
         self.noise_floor = noise_floor
         self.verbose = verbose
 
+    def learn_batch(self, covariances, n_samples, *, feature_names=None, n_jobs=None):
+        """Learn the graphs of many covariances with these parameters.
+
+        For resamples, where only the graphs count: nothing is stored in the estimator,
+        and nothing is said of singular covariances.
+
+        Parameters
+        ----------
+        covariances : array of shape (n_problems, n_features, n_features)
+            Covariances of the same columns, valid as from a fit. Columns of variance
+            zero are left without edges.
+        n_samples : float
+            Number of rows behind each of them.
+        feature_names : sequence of str, default=None
+            Column names, if parameters speak of columns by name.
+        n_jobs : int, default=None
+            Number of threads, for arrays in host memory.
+
+        Returns
+        -------
+        array of shape (n_problems, n_features, n_features)
+            Weights of the acyclic graphs, in the library, place and type of
+            ``covariances``.
+
+        See Also
+        --------
+        colide_batch : Checks its input and returns all results.
+        """
+        B, d = covariances.shape[:2]
+        names = [f"x{j}" for j in range(d)] if feature_names is None else feature_names
+        plan = self._plan(list(names), np.arange(d))
+        compiled = plan.learning_rate is None or in_host_memory(covariances)
+        alpha, n = np.full(B, float(self.alpha)), np.full(B, float(n_samples))
+        with single_thread():
+            found = solve_batch(plan, covariances, alpha, n, compiled, n_jobs)
+        return like(found["adjacency"], covariances, dtype=covariances.dtype)
+
+    def _learn_from(self, moments, reference, rows=None):
+        """Remember where the table lives while learning."""
+        self._reference = reference
+        super()._learn_from(moments, reference, rows)
+        del self._reference
+
     def _learn(self, C, n_samples, columns):
-        allowed, required = self._knowledge(columns)
-        learning_rate, stages = self._plan()
-        W = self._start(columns)
+        plan = self._plan(list(self.get_feature_names_out()), columns)
         self._warn_if_singular(
             C,
             n_samples,
@@ -473,53 +378,40 @@ class CoLiDE(BaseLinearDAG):
             "the covariance is singular and noise levels may fall to noise_floor. "
             "Collect more rows, drop columns, or raise alpha.",
         )
-        unit = np.sqrt(np.diag(C).min()) if self.scale == "common" else 1.0
-        free = allowed | np.eye(len(C), dtype=bool) if self.self_loops else allowed
-        score = make_score(
-            C / unit**2,
-            self.noise == "equal",
-            self.alpha,
-            self.noise_floor,
-            free,
-            required,
-        )
-        W, sigma, history = self._follow_path(score, stages, W, learning_rate)
-        adjacency, support, cut = cut_to_dag(W, self.w_threshold, required)
-        order = topological_order(support)
-        if self.refit == "ols":
-            adjacency = refit_ols(C, support)
-        elif self.refit == "bic":
-            adjacency = sparsify(
-                C, n_samples, order, "bic_l0", allowed=allowed, required=required
-            )
+        W, sigma, history = self._follow_path(plan, C)
+        adjacency, order, cut = sparse_graph(plan, C, n_samples, W)
         return LearnedDAG(
             adjacency=adjacency,
             raw_adjacency=W,
             order=order,
-            noise_std=sigma * unit,
+            noise_std=sigma,
             attributes={
                 "objective": history[-1]["score"],
                 "h_value": history[-1]["h"],
                 "n_iter": sum(record["n_iter"] for record in history),
                 "converged": history[-1]["converged"],
-                "threshold": float(cut),
+                "threshold": cut,
                 "history": history,
             },
         )
 
-    def _follow_path(self, score, stages, W, learning_rate):
+    def _follow_path(self, plan, C):
         """Solve one stage after the other; return W, sigma and the records."""
-        W = W * score.free
-        sigma = score.floor / self.noise_floor  # the paper starts at 100 floors
+        reference = self._reference
+        on_host = plan.learning_rate is None or in_host_memory(reference)
+        if on_host:
+            path = CompiledPath(plan, C, self.alpha)
+        else:
+            path = ArrayPath(plan, *_batch_of_one(C, self.alpha, plan, reference))
         history = []
-        for stage in reported(self, stages, "stage"):
-            W, sigma, record = solve_stage(
-                score, stage, W, sigma, self.tol, learning_rate
-            )
+        for stage in reported(self, plan.stages, "stage"):
+            record = path.run(stage)
+            if not on_host:
+                record = {key: value[0].item() for key, value in record.items()}
             history.append(record)
             if self.verbose:
                 numbers = ", ".join(f"{k}={v:.6g}" for k, v in record.items())
-                print(f"[CoLiDE] stage {len(history)} of {len(stages)}: {numbers}")
+                print(f"[CoLiDE] stage {len(history)} of {len(plan.stages)}: {numbers}")
         if not record["converged"]:
             warn(
                 f"The last stage ended after {record['n_iter']} iterations at a "
@@ -528,17 +420,38 @@ class CoLiDE(BaseLinearDAG):
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        if on_host:
+            return path.W, path.sigma, history
+        W, sigma = (to_numpy(x)[0].astype(np.float64) for x in (path.W, path.sigma))
         return W, sigma, history
 
-    def _knowledge(self, columns):
-        """Return the masks of allowed and of required edges among these columns."""
-        names = self.get_feature_names_out()
-        masks = edge_knowledge(
-            names, self.forbidden_edges, self.required_edges, self.tiers
+    def _plan(self, names, columns):
+        """Return what is to be done with a covariance of some of the named columns."""
+        allowed, required = restrict_knowledge(
+            *edge_knowledge(
+                names, self.forbidden_edges, self.required_edges, self.tiers
+            ),
+            columns,
+            names,
         )
-        return restrict_knowledge(*masks, columns, names)
+        learning_rate, stages = self._stages()
+        init = self._start(names, columns)
+        return Plan(
+            equal=self.noise == "equal",
+            noise_floor=float(self.noise_floor),
+            common_unit=self.scale == "common",
+            allowed=allowed,
+            required=required,
+            self_loops=self.self_loops,
+            stages=stages[-1:] if isinstance(init, str) else stages,
+            learning_rate=learning_rate,
+            tol=float(self.tol),
+            cut=float(self.w_threshold),
+            refit=self.refit,
+            init=init,
+        )
 
-    def _plan(self):
+    def _stages(self):
         """Return the learning rate, None for proximal Newton steps, and the stages."""
         s = np.asarray(self.s, dtype=np.float64)
         if s.ndim != 1 or len(s) == 0 or not (s > 0).all() or (np.diff(s) > 0).any():
@@ -549,26 +462,42 @@ class CoLiDE(BaseLinearDAG):
         if self.solver == "adam":
             auto = self.learning_rate == "auto"
             learning_rate = LEARNING_RATE if auto else float(self.learning_rate)
-            ways = WARM_WAY, LAST_WAY
-            budgets = [max(1, round(way / learning_rate)) for way in ways]
+            budgets = adam_budgets(learning_rate)
         else:
             learning_rate, budgets = None, (NEWTON_WARM_ITER, NEWTON_LAST_ITER)
         given = self.warm_iter, self.max_iter
         budgets = [b if g is None else g for g, b in zip(given, budgets, strict=True)]
         path = self.n_stages, self.mu_init, self.mu_factor, s
-        return learning_rate, make_stages(*path, *budgets)
+        options = self.float32_stages, self.early_exit
+        return learning_rate, make_stages(*path, *budgets, *options)
 
-    def _start(self, columns):
-        """Return the W to start from."""
-        if self.init is None:
-            return np.zeros((len(columns), len(columns)))
-        d = self.n_features_in_
+    def _start(self, names, columns):
+        """Return the W to start from, or how to find it."""
+        if self.init is None or isinstance(self.init, str):
+            return self.init
+        d = len(names)
         init = check_adjacency(self.init, name="init", acyclic=True)
         if init.shape != (d, d):
             raise ValueError(f"init must have shape ({d}, {d}), got {init.shape}.")
-        names = node_names(self.init)
-        if names is not None and names != list(self.get_feature_names_out()):
+        given = node_names(self.init)
+        if given is not None and given != names:
             raise ValueError(
-                f"init must have the columns of the data, in their order, got {names}."
+                f"init must have the columns of the data, in their order, got {given}."
             )
         return init[np.ix_(columns, columns)].astype(np.float64)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = self.solver == "adam"
+        return tags
+
+
+def _batch_of_one(C, alpha, plan, reference):
+    """Return a covariance and its alpha as a batch where the reference lives."""
+    xp = array_namespace(reference)
+    single = all(stage.single for stage in plan.stages)
+    kind = xp.float32 if single else xp.float64
+    return (
+        like(C[None], reference, dtype=kind),
+        like(np.array([float(alpha)]), reference, dtype=kind),
+    )
