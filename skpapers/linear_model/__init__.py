@@ -1,4 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Linear models that rest on the solvers of this library."""
 
-__all__: list[str] = []
+from skpapers.linear_model._constrained import (
+    ConstrainedGLMRegressor,
+    ConstrainedLogisticRegression,
+)
+from skpapers.linear_model._gns import GNSGLMRegressor, GNSLogisticRegression
+
+__all__ = [
+    "ConstrainedGLMRegressor",
+    "ConstrainedLogisticRegression",
+    "GNSGLMRegressor",
+    "GNSLogisticRegression",
+]

@@ -7,6 +7,7 @@ an underscore passes through here, so that a new release breaks one file.
 
 from array_api_compat import array_namespace
 from sklearn.base import _fit_context as fit_context
+from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -20,6 +21,7 @@ from sklearn.utils.validation import _get_feature_names as get_feature_names
 __all__ = [
     "HasMethods",
     "Interval",
+    "LinearClassifierMixin",
     "Options",
     "StrOptions",
     "check_sample_weight",

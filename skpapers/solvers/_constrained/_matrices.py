@@ -196,7 +196,7 @@ class Jacobian:
         self.n = n
         self.ends = np.cumsum([block.shape[0] for block in self.blocks], dtype=int)
         self.m = int(self.ends[-1]) if len(self.ends) else 0
-        self.starts = [0, *self.ends[:-1]]
+        self.starts = np.r_[0, self.ends][:-1]  # none without constraints
         self._dense = None
 
     @property
