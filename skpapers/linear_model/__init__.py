@@ -4,6 +4,7 @@
 from skpapers.linear_model._constrained import (
     ConstrainedGLMRegressor,
     ConstrainedLogisticRegression,
+    TradeoffDisplay,
 )
 from skpapers.linear_model._gns import GNSGLMRegressor, GNSLogisticRegression
 
@@ -12,4 +13,5 @@ __all__ = [
     "ConstrainedLogisticRegression",
     "GNSGLMRegressor",
     "GNSLogisticRegression",
+    "TradeoffDisplay",
 ]
