@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Reproduce the experiments of CoLiDE: simulated graphs, noise levels, Sachs.
 
+Then what the package adds: a start from an order search, cheaper paths, noise that is
+not Gaussian, and batches, with CUDA where PyTorch finds it (``--only I``).
+
 The peers are DAGMA, the SortNRegress baseline, and a plain NumPy loop of the published
 iteration (``_published_colide.py``), which runs in this process.
 """
 
+import time
+from functools import partial
+
 import numpy as np
 from _common import (
+    MEASURES,
     add_measure,
+    as_entry,
     describe,
     draw,
     main,
@@ -16,18 +24,20 @@ from _common import (
     run_ours,
     run_peer,
     target,
+    timed,
 )
 from _published_colide import published_colide
 
-from skpapers.causal import CoLiDE, SortRegress
+from skpapers.causal import CoLiDE, SortRegress, TopologicalSwap, colide_batch
 from skpapers.datasets import load_sachs
 
 QUOTED = "Saboksayr et al. 2024, as quoted by a review"
 NOISE = {"EV": "equal", "NV": "nonequal"}
 VARIANCES = (0.5, 1.0, 2.0, 5.0, 10.0)
+SCORE = {"score": lambda model: model.objective_}
 
 
-def ours(setting, draws, measures=("SHD",), **parameters):
+def ours(setting, draws, measures=("SHD",), extra=None, **parameters):
     """Return the entry of CoLiDE with its defaults for the setting."""
     noise = NOISE[setting]
     words = "".join(f", {key}={value!r}" for key, value in parameters.items())
@@ -36,6 +46,7 @@ def ours(setting, draws, measures=("SHD",), **parameters):
         lambda: CoLiDE(noise=noise, **parameters),
         draws,
         measures,
+        extra,
     )
 
 
@@ -164,6 +175,191 @@ def large_graphs(quick):
     return rows
 
 
+def order_start(quick):
+    """Recipe F: the path from the order that a search finds."""
+    rows = []
+    cells = [("EV", 10, [1])] if quick else [("EV", 20, range(1, 6))]
+    if not quick:
+        cells += [("EV", 50, [1, 2, 3]), ("EV", 100, [1, 2, 3])]
+        cells += [("NV", 20, range(1, 6)), ("NV", 50, [1, 2, 3])]
+    for setting, d, seeds in cells:
+        draws, data = [draw(setting, d, seed) for seed in seeds], describe(setting, d)
+        for parameters in ({}, {"init": "order"}, {"init": "order", "refit": "bic"}):
+            entry = ours(setting, draws, extra=SCORE, **parameters)
+            rows.append(row("F", data, seeds, entry))
+        squared = run_ours(
+            "TopologicalSwap(loss='squared')",
+            lambda: TopologicalSwap(loss="squared"),
+            draws,
+        )
+        rows.append(row("F", data, seeds, squared))
+    return rows
+
+
+def cheaper_paths(quick):
+    """Recipe G: early exit and float32."""
+    rows = []
+    cells = [("EV", 6, [1])] if quick else []
+    if not quick:
+        cells = [
+            (x, d, r) for x in NOISE for d, r in ((20, range(1, 6)), (50, [1, 2, 3]))
+        ]
+        cells.append(("NV", 100, [1]))
+    for setting, d, seeds in cells:
+        draws, data = [draw(setting, d, seed) for seed in seeds], describe(setting, d)
+        plain = None
+        for parameters in (
+            {},
+            {"early_exit": 10},
+            {"solver": "adam"},
+            {"solver": "adam", "early_exit": 3},
+            {"solver": "adam", "float32_stages": 3},
+            {"solver": "adam", "float32_stages": 4},
+        ):
+            entry = ours(setting, draws, extra=SCORE, **parameters)
+            if parameters == {"solver": "adam"}:
+                plain = entry
+            goals = []
+            if parameters.get("float32_stages") == 3 and not quick:
+                ratio = entry["cpu_seconds"] / plain["cpu_seconds"]
+                goals = [target("CPU s over those in float64", "<=", 0.85, ratio)]
+            rows.append(row("G", data, seeds, entry, goals=goals))
+    return rows
+
+
+def other_noise(quick):
+    """Recipe H: noise that is not Gaussian."""
+    rows = []
+    kinds = ("gumbel",) if quick else ("gaussian", "exponential", "gumbel", "laplace")
+    sizes, seeds = ([6], [1]) if quick else ([20, 50], range(1, 6))
+    cells = [(x, d, kind) for x in NOISE for d in sizes for kind in kinds]
+    for setting, d, kind in cells:
+        draws = [draw(setting, d, seed, noise=kind) for seed in seeds]
+        data = f"{describe(setting, d)}, {kind} noise"
+        entries = [ours(model, draws, ("SHD", "SID")) for model in NOISE]
+        entries.append(
+            run_ours(
+                "TopologicalSwap(loss='squared')",
+                lambda: TopologicalSwap(loss="squared"),
+                draws,
+                ("SHD", "SID"),
+            )
+        )
+        entries.append(baseline(draws, ("SHD", "SID")))
+        peers = [] if quick else run_peer("direct_lingam", draws, ("SHD", "SID"))
+        rows += [row("H", data, seeds, entry) for entry in entries[:-1]]
+        rows.append(row("H", data, seeds, entries[-1], peers))
+    return rows
+
+
+def resampled(X, n_draws, seed=0):
+    """Return the covariances of bootstrap resamples."""
+    rng = np.random.default_rng(seed)
+    n = len(X)
+    tables = (X[rng.integers(n, size=n)] for _ in range(n_draws))
+    return np.stack([np.cov(table.T, bias=True) for table in tables])
+
+
+def frequent_edges(graphs, n_edges):
+    """Return the frequencies of edges, of all but the most frequent ones zero."""
+    frequency = (graphs != 0).mean(axis=0)
+    weakest = np.sort(frequency, axis=None)[-n_edges]
+    return np.where(frequency >= weakest, frequency, 0.0)
+
+
+def on_cpu(C, **parameters):
+    """Solve a batch; returns the graphs and the CPU seconds of one problem."""
+    found, seconds = timed(lambda: colide_batch(C, **parameters))
+    return np.asarray(found.adjacency), seconds / len(C)
+
+
+def on_cuda(C, **parameters):
+    """The same on a GPU; the seconds are those of the clock, for the whole batch."""
+    import torch
+
+    here = torch.asarray(C, device="cuda")
+    colide_batch(here[:2], warm_iter=300, max_iter=300, **parameters)  # warm up
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    graphs = colide_batch(here, **parameters).adjacency.cpu().numpy()
+    return graphs, time.perf_counter() - start
+
+
+def has_cuda():
+    """Whether PyTorch sees a GPU."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
+def engines(d, C, noise):
+    """Return the ways to solve a batch, by name; each gives graphs and seconds."""
+    single = {"noise": noise, "float32_stages": 4}
+    ways = {
+        "engine='compiled'": partial(on_cpu, C, engine="compiled", noise=noise),
+        "engine='compiled', float32_stages=4": partial(
+            on_cpu, C, engine="compiled", **single
+        ),
+    }
+    if d < 50:
+        arrays = {"engine": "array_api", "noise": noise}
+        ways["NumPy, engine='array_api'"] = partial(on_cpu, C, **arrays)
+        ways["PyTorch CPU, engine='array_api'"] = partial(
+            on_cpu, torch_array(C), **arrays
+        )
+    if has_cuda():
+        ways["PyTorch CUDA"] = partial(on_cuda, C, noise=noise)
+        ways["PyTorch CUDA, float32_stages=4"] = partial(on_cuda, C, **single)
+    return ways
+
+
+def batch(d, n_draws, quick):
+    """Return the rows of a batch of bootstrap resamples of one table."""
+    X, W = draw("NV", d, 1)
+    noise = NOISE["NV"]
+    C, data = resampled(X, n_draws), f"{describe('NV', d)}, {n_draws} resamples"
+    colide_batch(C[:1, :3, :3], noise=noise)  # compiles
+    colide_batch(C[:1, :3, :3], noise=noise, float32_stages=4)
+    one = MEASURES["SHD"](W, CoLiDE(noise, solver="adam").fit(X).adjacency_)
+    rows, reference = [], None
+    for name, solve in engines(d, C, noise).items():
+        graphs, seconds = solve()
+        reference = graphs if reference is None else reference
+        often, on_gpu = frequent_edges(graphs, 4 * d), "CUDA" in name
+        cpu = [0.0 if on_gpu else seconds]
+        entry = as_entry(f"colide_batch({name})", [often], [(X, W)], cpu, ("SHD",))
+        add_measure(entry, "SHD of one fit", [one])
+        changed = ((graphs != 0) != (reference != 0)).any(axis=(1, 2)).mean()
+        add_measure(entry, "graphs that differ", [changed])
+        goals = []
+        if not quick:
+            shd = entry["measures"]["SHD"]
+            goals.append(target("SHD (limit: that of one fit)", "<=", one, shd))
+        if on_gpu:
+            add_measure(entry, "seconds of the batch", [seconds])
+            goals.append(target("seconds of the batch", "<=", 120, seconds))
+        rows.append(row("I", data, [1], entry, goals=goals))
+    return rows
+
+
+def batches(quick):
+    """Recipe I: graphs of bootstrap resamples in one call."""
+    sizes = [(6, 2)] if quick else [(20, 256), (50, 256)]
+    if not quick and has_cuda():
+        sizes.append((100, 256))
+    return [line for size in sizes for line in batch(*size, quick)]
+
+
+def torch_array(C):
+    """Return a tensor on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    return torch.asarray(C)
+
+
 def run(arguments=None):
     """Run the reproduction."""
     return main(
@@ -173,13 +369,21 @@ def run(arguments=None):
             "text": "S. S. Saboksayr, G. Mateos and M. Tepper, ICLR 2024",
             "url": "https://arxiv.org/abs/2310.02895",
         },
-        ["skpapers.causal.CoLiDE", "skpapers.causal.SortRegress"],
+        [
+            "skpapers.causal.CoLiDE",
+            "skpapers.causal.colide_batch",
+            "skpapers.causal.SortRegress",
+        ],
         {
             "A": equal_variances,
             "B": unequal_variances,
             "C": noise_levels,
             "D": sachs,
             "E": large_graphs,
+            "F": order_start,
+            "G": cheaper_paths,
+            "H": other_noise,
+            "I": batches,
         },
         arguments,
     )

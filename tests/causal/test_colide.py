@@ -300,6 +300,60 @@ def test_fixed_order_meets_the_kkt_conditions(noise, global_random_seed):
     assert_allclose(pull[on], ALPHA * np.sign(W[on]), atol=1e-4)
 
 
+@pytest.mark.kernels
+def test_kernel_knows_a_cycle(global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    found = set()
+    for _ in range(200):
+        W = rng.standard_normal((5, 5)) * (rng.random((5, 5)) < 0.2)
+        edges = np.zeros((5, 5), dtype=bool)
+        assert kernels.same_edges(W, 0.3, edges) == (np.abs(W) <= 0.3).all()
+        assert_array_equal(edges, np.abs(W) > 0.3)
+        assert kernels.same_edges(-W, 0.3, edges)
+        found.add(kernels.is_acyclic(edges))
+        assert kernels.is_acyclic(edges) == is_dag(edges)
+    assert found == {True, False}
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("noise", NOISES)
+def test_adam_in_float32(noise, global_random_seed):
+    """The same steps, up to the rounding of the type."""
+    score, _ = random_problem(global_random_seed, d=8, noise=noise)
+    found = []
+    for single in (False, True):
+        stage = Stage(mu=1.0, s=1.0, max_iter=300, single=single)
+        start = np.zeros_like(score.C), 100 * score.floor
+        W, sigma, record = solve_stage(score, stage, *start, 1e-9, 1e-3)
+        assert W.dtype == sigma.dtype == np.float64
+        found.append((W, record["objective"]))
+    assert np.abs(found[0][0] - found[1][0]).max() > 0
+    assert_allclose(found[1][0], found[0][0], atol=2e-3)
+    assert found[1][1] == pytest.approx(found[0][1], rel=1e-5)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_early_exit(noise):
+    """Fewer iterations; the weights are those of lowest score along an order."""
+    saved = []
+    for seed in (1, 2, 3):
+        data = unequal_variance_sem(seed, 20)
+        for solver, patience in (("prox_newton", 4), ("adam", 2)):
+            full = CoLiDE(noise, solver=solver).fit(data.X)
+            early = CoLiDE(noise, solver=solver, early_exit=patience).fit(data.X)
+            saved.append(full.n_iter_ - early.n_iter_)
+            assert not full.history_[-1]["settled"]
+            assert early.objective_ == pytest.approx(full.objective_, rel=0.05)
+            if early.history_[-1]["settled"]:
+                W = early.raw_adjacency_
+                assert is_dag(W)
+                assert early.converged_
+                pull = early.covariance_ @ (np.eye(20) - W) / early.noise_std_
+                on = W != 0
+                assert_allclose(pull[on], ALPHA * np.sign(W[on]), atol=1e-3)
+    assert np.mean(saved) > 0
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_both_solvers_reach_about_the_same_objective(seed):
     data = unequal_variance_sem(seed, 20)
@@ -488,13 +542,15 @@ def test_prior_knowledge_is_respected(seed, noise, data):
         assert A[i, j] == model.raw_adjacency_[i, j]
 
 
+@pytest.mark.parametrize("init", [None, "order"])
 @pytest.mark.parametrize("refit", [None, "ols", "bic"])
-def test_tiers_by_name_and_after_a_refit(refit, global_random_seed):
+def test_tiers_by_name_and_after_a_refit(refit, init, global_random_seed):
     data = equal_variance_sem(global_random_seed, 10)
     names = [f"v{j}" for j in range(10)]
     X = pd.DataFrame(data.X, columns=names)
     tiers = [names[7:], names[:3]]
-    model = CoLiDE(refit=refit, tiers=tiers, required_edges=[("v7", "v0")]).fit(X)
+    required = [("v7", "v0")]
+    model = CoLiDE(refit=refit, init=init, tiers=tiers, required_edges=required).fit(X)
     assert not model.adjacency_[:3, 7:].any()
     assert model.adjacency_[7, 0] != 0
 
@@ -523,6 +579,19 @@ def test_recipe_equal_variances_by_gradient_steps():
     drawn = [equal_variance_sem(seed, 20) for seed in (1, 2, 3)]
     distances = [shd(CoLiDE(solver="adam").fit(data.X), data) for data in drawn]
     assert np.mean(distances) <= 16
+
+
+def test_recipe_start_from_an_order_search():
+    """Equal noise: a lower score and far fewer errors than from the empty graph."""
+    drawn = [equal_variance_sem(seed, 20) for seed in (1, 2, 3)]
+    path = [CoLiDE().fit(data.X) for data in drawn]
+    start = [CoLiDE(init="order").fit(data.X) for data in drawn]
+    refit = [CoLiDE(init="order", refit="bic").fit(data.X) for data in drawn]
+    scores = [[model.objective_ for model in models] for models in (path, start)]
+    assert np.mean(scores[1]) < np.mean(scores[0])
+    assert [shd(*pair) for pair in zip(refit, drawn, strict=True)] == [0, 0, 0]
+    assert np.mean([shd(*pair) for pair in zip(start, drawn, strict=True)]) <= 6
+    assert all(len(model.history_) == 1 for model in start)
 
 
 def test_recipe_unequal_variances():
@@ -562,13 +631,16 @@ def test_recipe_sachs(solver, noise, far):
 
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("refit", [None, "ols", "bic"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"refit": "ols"}, {"refit": "bic"}, {"init": "order"}, {"early_exit": 2}],
+)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::skpapers.utils.DataConditionWarning")
-def test_degenerate_tables(noise, solver, refit, global_random_seed):
+def test_degenerate_tables(noise, solver, options, global_random_seed):
     rng = np.random.default_rng(global_random_seed)
     X = rng.standard_normal((40, 4)) @ rng.standard_normal((4, 4))
-    model = CoLiDE(noise, solver=solver, refit=refit)
+    model = CoLiDE(noise, solver=solver, **options)
     tables = {
         "duplicate": X[:, [0, 1, 2, 2]],
         "constant": np.where([True, True, True, False], X, 3.0),
@@ -625,6 +697,9 @@ def test_verbose_prints_a_line_a_stage(capsys):
         ({"s": (0.7, 0.8)}, r"s must be .* got \(0.7, 0.8\)"),
         ({"s": (1.0, 0.0)}, "s must be a sequence of positive"),
         ({"s": ()}, "s must be"),
+        ({"init": "random"}, "'init'"),
+        ({"early_exit": 0}, "'early_exit'"),
+        ({"float32_stages": -1}, "'float32_stages'"),
         ({"init": np.zeros((2, 2))}, r"init must have shape \(3, 3\), got \(2, 2\)"),
         ({"init": np.ones((3, 3)) - np.eye(3)}, "init must be acyclic.*0 -> 1 -> 0"),
         (
