@@ -6,12 +6,13 @@ Slower peers, which need other versions of numpy, are in the reproductions.
 
 import time
 import warnings
+from importlib import import_module
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.common import cpu_seconds, draw
-from skpapers.causal import CoLiDE, SortRegress, TopologicalSwap
+from skpapers.causal import CoLiDE, SortRegress, TopologicalSwap, colide_batch
 from skpapers.metrics import structural_hamming_distance
 
 NOISE = {"EV": "equal", "NV": "nonequal"}
@@ -95,6 +96,58 @@ class SpeedUpCoLiDE:
         return (time.process_time() - start) / ours
 
     track_ratio.unit = "times"
+
+
+class BatchCoLiDE:
+    """Bootstrap resamples in one call, beside a loop of the compiled kernels.
+
+    One thread: on a processor the batch has no device to fill.
+    """
+
+    params = [["NumPy", "PyTorch"], [10, 20]]
+    param_names = ["library", "n_features"]
+    timeout = 120
+    n_draws = 16
+
+    def setup(self, library, n_features):
+        X, _ = draw("NV", n_features)
+        rng = np.random.default_rng(0)
+        tables = [X[rng.integers(len(X), size=len(X))] for _ in range(self.n_draws)]
+        self.C = np.stack([np.cov(table.T, bias=True) for table in tables])
+        self.here = self.C
+        if library == "PyTorch":
+            torch = import_module("torch")
+            torch.set_num_threads(1)
+            self.here = torch.asarray(self.C)
+        self.fit(self.C[:, :3, :3], "compiled")  # compiles
+
+    def fit(self, C, engine):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return colide_batch(C, noise="nonequal", engine=engine)
+
+    def time_batch(self, library, n_features):
+        self.fit(self.here, "array_api")
+
+    def peakmem_batch(self, library, n_features):
+        self.fit(self.here, "array_api")
+
+    def track_ratio_to_the_loop(self, library, n_features):
+        loop = cpu_seconds(lambda: self.fit(self.C, "compiled"), repeats=1)
+        start = time.process_time()
+        self.fit(self.here, "array_api")
+        return (time.process_time() - start) / loop
+
+    track_ratio_to_the_loop.unit = "times the loop's CPU seconds"
+
+    def track_graphs_that_differ(self, library, n_features):
+        graphs = [
+            np.asarray(self.fit(C, engine).adjacency) != 0
+            for C, engine in ((self.C, "compiled"), (self.here, "array_api"))
+        ]
+        return float((graphs[0] != graphs[1]).any(axis=(1, 2)).mean())
+
+    track_graphs_that_differ.unit = "share"
 
 
 class FitOrderSearch:

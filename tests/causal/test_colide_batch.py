@@ -377,6 +377,15 @@ def test_float32_stages(engine, global_random_seed):
     assert_allclose(single.objective, full.objective, rtol=1e-2)
 
 
+def test_gradients_are_not_recorded():
+    torch = pytest.importorskip("torch")
+    C = torch.asarray(covariances(0, n_problems=2)).requires_grad_()
+    limits = {"warm_iter": 20, "max_iter": 60, "tol": 10.0} | FAST
+    for engine in ("compiled", "array_api"):
+        found = colide_batch(C, 0.05, engine=engine, **limits)
+        assert not any(value.requires_grad for value in found.values())
+
+
 def test_learn_batch_is_a_loop_over_fits(global_random_seed):
     C = covariances(global_random_seed, noise="nonequal")
     names = list("abcdef")

@@ -15,7 +15,7 @@ from sklearn.utils import Bunch
 
 from skpapers.causal._colide._estimator import CoLiDE
 from skpapers.causal._colide._solve import in_host_memory, solve_batch
-from skpapers.utils._array_api import array_namespace, like
+from skpapers.utils._array_api import array_namespace, is_torch_array, like
 from skpapers.utils._sklearn import StrOptions, validate_params
 from skpapers.utils._threads import single_thread
 
@@ -108,8 +108,9 @@ def colide_batch(
     in host memory. Memory: some fifteen arrays of the size of ``covariances``.
 
     Both engines follow the same iteration, with sums in another order. Adam jumps to
-    and fro across the kinks of the absolute values, so the weights agree up to about
-    the learning rate.
+    and fro across the kinks of the absolute values, so the weights agree up to a few
+    times the learning rate; now and then, mostly for equal noise, a problem ends in
+    another local minimum.
 
     References
     ----------
@@ -166,7 +167,7 @@ def _check_covariances(covariances):
     """Return valid covariances, symmetric and floating, and their namespace."""
     if not is_array_api_obj(covariances):
         covariances = np.asarray(covariances, dtype=np.float64)
-    C = covariances
+    C = covariances.detach() if is_torch_array(covariances) else covariances
     xp = array_namespace(C)
     if C.ndim < 2 or C.shape[-1] != C.shape[-2] or 0 in C.shape:
         raise ValueError(

@@ -112,7 +112,9 @@ class CoLiDE(BaseLinearDAG):
         None waits for ``tol``.
 
     float32_stages : int, default=0
-        How many of the first stages "adam" runs in float32.
+        How many of the first stages "adam" runs in float32, which takes about two
+        thirds of the time; "prox_newton" ignores it. Whatever comes after them, in
+        float64, mends the rounding.
 
     forbidden_edges : bool array or pairs, default=None
         Edges that the graph may not have: a boolean mask of shape (`n_features_in_`,
@@ -183,7 +185,8 @@ class CoLiDE(BaseLinearDAG):
 
     history_ : list of dict
         One record a stage: mu, s (after a repair, if one was needed), n_iter, score, h,
-        objective (mu times score plus h), change and converged.
+        objective (mu times score plus h), change, converged and settled (whether it
+        ended by ``early_exit``).
 
     mean_ : ndarray of shape (`n_features_in_`,)
         Column means.
@@ -209,6 +212,7 @@ class CoLiDE(BaseLinearDAG):
 
     See Also
     --------
+    colide_batch : Many covariances or penalties at once, on any device.
     TopologicalSwap : Search over causal orders; the first choice for equal noise.
     skpapers.causal.sortability_report : How much of a result is due to units.
 
@@ -220,9 +224,16 @@ class CoLiDE(BaseLinearDAG):
     d x d matrices, O(d³), and there are 15000 to 40000. Both need some ten d x d
     matrices of memory. Up to a few hundred columns are practical.
 
-    For equal noise levels the path may also start where an order search ends:
-    ``CoLiDE(init=TopologicalSwap().fit(X).adjacency_, n_stages=1, mu_init=1e-3,
-    s=(0.7,))`` found lower scores and better graphs than the whole path from zero.
+    For equal noise levels ``init="order"`` finds lower scores and better graphs than
+    the path from the empty graph, in a tenth of the time, and ``refit="bic"`` then does
+    better still. For unequal noise levels it finds lower scores too and *worse* graphs:
+    the true order has a larger score than those that are found.
+
+    With array API dispatch enabled (`sklearn.set_config`), "adam" runs on the device of
+    the table. Tables in host memory, those of PyTorch on the processor too, are left to
+    the compiled kernels, which give the same result there and are faster. The other
+    solver takes arrays of all libraries too, but of these only the covariance is formed
+    on their device.
 
     Rescaling all columns by c has the same effect as dividing ``alpha`` by c, after
     ``mu_init`` is adapted: the published default is not free of units. ``scale`` is.
