@@ -7,11 +7,17 @@ from skpapers.linear_model._constrained import (
     TradeoffDisplay,
 )
 from skpapers.linear_model._gns import GNSGLMRegressor, GNSLogisticRegression
+from skpapers.linear_model._target_surrogate import (
+    TargetSurrogateClassifier,
+    TargetSurrogateRegressor,
+)
 
 __all__ = [
     "ConstrainedGLMRegressor",
     "ConstrainedLogisticRegression",
     "GNSGLMRegressor",
     "GNSLogisticRegression",
+    "TargetSurrogateClassifier",
+    "TargetSurrogateRegressor",
     "TradeoffDisplay",
 ]

@@ -232,7 +232,9 @@ class Inner:
     def _resolve(self, solver, share):
         linear = self.model.is_linear and not self.kl
         if solver == "auto":
-            return "exact" if linear and share == 1 else "armijo"
+            if share < 1:
+                return "armijo"
+            return "exact" if linear else "lbfgs"
         if solver == "exact" and not linear:
             raise ValueError(
                 "inner='exact' needs a linear model and a metric other than 'kl': use "
@@ -343,9 +345,9 @@ def minimize_target_surrogate(
 
     inner : {"auto", "exact", "armijo", "lbfgs", "adam"}, default="auto"
         Solver of the inner problem: its minimiser in closed form (linear models),
-        gradient steps with a line search, L-BFGS, or Adam. "auto" is "exact" for a
-        linear model on all rows, and "armijo" otherwise: the minimiser on a small batch
-        fits that batch too well.
+        gradient steps with a line search, L-BFGS, or Adam. "auto" is, on all rows,
+        "exact" for a linear model and "lbfgs" for others, and "armijo" on batches: the
+        minimiser on a small batch fits that batch too well.
 
     l2 : float or array-like that broadcasts to x, default=0.0
         Weight of half the squared parameters. It is cheap, so it belongs to the inner
@@ -358,7 +360,7 @@ def minimize_target_surrogate(
     max_iter : int, default=100
         Largest number of calls of the loss for a gradient: the budget.
 
-    tol : float, default=1e-6
+    tol : float or array-like that broadcasts to x, default=1e-6
         Stop when no entry of the gradient by x exceeds this. Not tested on batches.
 
     batch_size : int, default=None
@@ -441,7 +443,7 @@ def minimize_target_surrogate(
     >>> result.n_oracle_calls <= 50
     True
     """
-    _check_arguments(eta, eta_schedule, n_inner, inner, max_iter, tol, proximal)
+    _check_arguments(eta, eta_schedule, n_inner, inner, max_iter, proximal)
     f = make_model(model, predict, jac_vec, x0)
     _check_batch_size(batch_size)
     oracle = Oracle(loss_and_grad, loss)
@@ -450,7 +452,8 @@ def minimize_target_surrogate(
     distance = Metric(metric, f.n_samples)
     eta_value, rule = _resolve_eta(eta, loss_and_grad)
     step_size = StepSize(eta_value, eta_schedule, max_iter, share)
-    penalty = _check_l2(l2, f.x0.shape)
+    penalty = _check_by_parameter(l2, f.x0.shape, "l2")
+    tol = _check_by_parameter(tol, f.x0.shape, "tol")
     solve = Inner(f, inner, n_inner, penalty, proximal, distance.kl, share)
     run = _Run(f, oracle, batches, distance, step_size, solve, penalty)
     with single_thread():
@@ -483,7 +486,7 @@ class _Run:
             self.grad_path.append(size)
             if callback is not None and self._stopped(callback):
                 return 99
-            if self.batches.full and size <= tol:
+            if self.batches.full and (np.abs(self.jac) <= tol).all():
                 return 0
             weight = self.metric(z, g, rows)
             eta = self.step_size(t, self.oracle, z, g, weight, value, rows)
@@ -559,7 +562,7 @@ def _resolve_eta(eta, loss_and_grad):
     return float(eta), f"eta was {eta:g} as given."
 
 
-def _check_arguments(eta, schedule, n_inner, inner, max_iter, tol, proximal):
+def _check_arguments(eta, schedule, n_inner, inner, max_iter, proximal):
     if isinstance(eta, str):
         if eta not in ("auto", "armijo"):
             raise ValueError(
@@ -574,9 +577,8 @@ def _check_arguments(eta, schedule, n_inner, inner, max_iter, tol, proximal):
     for name, value in {"n_inner": n_inner, "max_iter": max_iter}.items():
         if not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name} must be an integer >= 1, got {value!r}.")
-    for name, value in {"tol": tol, "proximal": proximal}.items():
-        if not (isinstance(value, Real) and 0 <= value < np.inf):
-            raise ValueError(f"{name} must be a finite number >= 0, got {value!r}.")
+    if not (isinstance(proximal, Real) and 0 <= proximal < np.inf):
+        raise ValueError(f"proximal must be a finite number >= 0, got {proximal!r}.")
 
 
 def _check_batch_size(batch_size):
@@ -588,19 +590,19 @@ def _check_batch_size(batch_size):
         )
 
 
-def _check_l2(l2, shape):
-    """Return the penalties as (d,) or (d, 1 or p), to be multiplied with x."""
-    l2 = np.asarray(l2, dtype=np.float64)
-    if not np.isfinite(l2).all() or (l2 < 0).any():
-        raise ValueError("l2 must be finite and >= 0.")
-    if l2.ndim == 0:
-        return np.full(shape[:1] + (1,) * (len(shape) - 1), float(l2))
-    if l2.ndim == 1 and len(shape) == 2:
-        l2 = l2[:, None]
+def _check_by_parameter(values, shape, name):
+    """Return values >= 0 as (d,) or (d, 1 or p), to be used beside x."""
+    values = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise ValueError(f"{name} must be finite and >= 0.")
+    if values.ndim == 0:
+        return np.full(shape[:1] + (1,) * (len(shape) - 1), float(values))
+    if values.ndim == 1 and len(shape) == 2:
+        values = values[:, None]
     try:
-        np.broadcast_to(l2, shape)
+        np.broadcast_to(values, shape)
     except ValueError:
         raise ValueError(
-            f"l2 must broadcast to the shape of x, {shape}, got {l2.shape}."
+            f"{name} must broadcast to the shape of x, {shape}, got {values.shape}."
         ) from None
-    return l2
+    return values

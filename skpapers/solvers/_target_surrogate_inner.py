@@ -159,12 +159,15 @@ def _armijo(problem, n_steps, memory, growth):
 
 def _backtrack(problem, x, value, gradient, step):
     square = np.vdot(gradient, gradient)
-    for _ in range(400):
+    for _ in range(100):
         trial = x - step * gradient
         new = problem.value(trial)
-        if new <= value - ARMIJO * step * square:
+        excess = new - (value - step * square)  # over the tangent
+        if excess <= (1 - ARMIJO) * step * square:
             return trial, new, step
-        step *= SHRINK
+        # to the minimum of the parabola through what is known
+        factor = 0.5 * step * square / excess if np.isfinite(excess) else 0.1
+        step *= min(max(factor, 0.1), SHRINK)
     return None  # rounding errors: no step that promises more can be seen
 
 

@@ -109,10 +109,10 @@ class TorchModel:
     def __init__(self, module, X, x0):
         self.torch = import_torch("minimize_target_surrogate(model=module)")
         self.module = module
-        parameters = trained(module)
-        if not parameters:
+        self.parameters = trained(module)
+        if not self.parameters:
             raise ValueError("The module has no parameters that require gradients.")
-        like = parameters[0]
+        like = self.parameters[0]
         self.X = self.torch.as_tensor(X).to(dtype=like.dtype, device=like.device)
         self.n_samples = len(self.X)
         start = flat_weights(module)
@@ -129,7 +129,7 @@ class TorchModel:
         self._last = None
 
     def _forward(self, x, rows):
-        load_flat(self.module, x)
+        load_flat(self.parameters, x)
         inputs = self.X
         if rows is not ALL:
             index = self.torch.from_numpy(np.ascontiguousarray(rows))
@@ -140,7 +140,7 @@ class TorchModel:
 
     def load(self, x):
         """Leave the module with the parameters x."""
-        load_flat(self.module, x)
+        load_flat(self.parameters, x)
         self._last = None
 
     def predict(self, x, rows):
@@ -158,9 +158,9 @@ class TorchModel:
         z, self._last = self._last[2], None
         v = self.torch.from_numpy(np.ascontiguousarray(v)).to(z).reshape(z.shape)
         found = self.torch.autograd.grad(
-            z, trained(self.module), grad_outputs=v, allow_unused=True
+            z, self.parameters, grad_outputs=v, allow_unused=True
         )
-        pairs = zip(found, trained(self.module), strict=True)
+        pairs = zip(found, self.parameters, strict=True)
         flat = [
             (self.torch.zeros_like(p) if g is None else g).ravel() for g, p in pairs
         ]

@@ -78,16 +78,15 @@ def flat_weights(module):
     return np.concatenate([p.detach().cpu().numpy().ravel() for p in trained(module)])
 
 
-def load_flat(module, vector):
-    """Write a vector as of `flat_weights` into the parameters of a module."""
+def load_flat(parameters, vector):
+    """Write a vector as of `flat_weights` into parameters, a list of tensors."""
     torch = import_torch("load_flat")
-    start = 0
+    first = parameters[0]
+    values = torch.from_numpy(vector).to(dtype=first.dtype, device=first.device)
     with torch.no_grad():
-        for parameter in trained(module):
-            stop = start + parameter.numel()
-            values = torch.from_numpy(np.ascontiguousarray(vector[start:stop]))
-            parameter.copy_(values.reshape(parameter.shape))
-            start = stop
+        parts = values.split([p.numel() for p in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.copy_(part.view_as(parameter))
 
 
 def weights_to_numpy(module):
