@@ -28,9 +28,12 @@ from numbers import Integral, Real
 import numpy as np
 from scipy.optimize import OptimizeResult
 from scipy.sparse.linalg import LinearOperator
+from sklearn.utils import check_random_state
 
 from skpapers.solvers._constrained._direct import DIRECT, Shifts, choose, null_space
 from skpapers.solvers._constrained._feasibility import check_linear, row_norms
+from skpapers.solvers._constrained._inexact import InexactSteps
+from skpapers.solvers._constrained._krylov import KRYLOV
 from skpapers.solvers._constrained._matrices import as_float
 from skpapers.solvers._constrained._merit import Merit
 from skpapers.solvers._constrained._newton import (
@@ -53,10 +56,12 @@ from skpapers.solvers._constrained._problem import (
     parse_constraints,
     takes_intermediate_result,
 )
+from skpapers.solvers._constrained._sketch import SKETCHES, SketchAndProject
 from skpapers.utils import DataConditionWarning
 
-SOLVERS = ("auto", *DIRECT)
+SOLVERS = ("auto", *DIRECT, *KRYLOV, "sketch")
 MODIFICATIONS = ("shift", "norm")
+SCALINGS = ("equilibrate", "preconditioner", "none")
 ACCURACIES = ("practical", "paper")
 
 
@@ -72,7 +77,7 @@ def minimize_constrained(
     solver="auto",
     sketch="kaczmarz",
     block_size=None,
-    precondition=False,
+    sketch_scaling="equilibrate",
     tol=1e-6,
     max_iter=200,
     eta1=1.0,
@@ -141,6 +146,10 @@ def minimize_constrained(
     _check_choice("solver", solver, SOLVERS)
     _check_choice("hess_modification", hess_modification, MODIFICATIONS)
     _check_choice("accuracy", accuracy, ACCURACIES)
+    _check_choice("sketch_scaling", sketch_scaling, SCALINGS)
+    if not callable(sketch):
+        _check_choice("sketch", sketch, SKETCHES)
+    _check_counts(block_size=block_size, inner_max_iter=inner_max_iter)
     args = args if isinstance(args, tuple) else (args,)
     parsed = parse_constraints(constraints, x0.size)
     _drop_redundant(parsed)
@@ -159,7 +168,15 @@ def minimize_constrained(
 
     def engine(H, G):
         name = choose(H, G) if solver == "auto" else solver
-        return ExactSteps(DIRECT[name](shifts))
+        if name in DIRECT:
+            return ExactSteps(DIRECT[name](shifts))
+        if name in KRYLOV:
+            inner = KRYLOV[name](shifts, inner_max_iter)
+        else:
+            rng = check_random_state(random_state)
+            choice = (sketch, block_size, sketch_scaling, inner_max_iter)
+            inner = SketchAndProject(shifts, *choice, rng)
+        return InexactSteps(inner, xi_B, theta, accuracy, tol)
 
     report = _Report(callback, verbose)
     loop = Loop(problem, engine, merit, tol, max_iter, report)
@@ -264,6 +281,12 @@ def _check_numbers(positive, max_iter, theta):
         raise ValueError(f"max_iter must be an integer >= 0; got {max_iter!r}.")
     if theta != "adaptive" and not (isinstance(theta, Real) and 0 < theta <= 1):
         raise ValueError(f"theta must be 'adaptive' or in (0, 1]; got {theta!r}.")
+
+
+def _check_counts(**counts):
+    for name, value in counts.items():
+        if value is not None and not (isinstance(value, Integral) and value >= 1):
+            raise ValueError(f"{name} must be None or an integer >= 1; got {value!r}.")
 
 
 def _check_choice(name, value, allowed):

@@ -283,15 +283,7 @@ class Schur:
                 self.complement, _ = _sparse_cholesky(self.S, RHO * size)
             self.solve_complement = self.complement.solve
             return
-        size = float(np.max(np.diag(self.S)))
-        factor, bad = _cholesky(self.S, 0.0)
-        rho = RHO * size
-        while bad or np.min(np.diag(factor)) ** 2 <= TINY * size:
-            factor, bad = _cholesky(self.S, rho)
-            rho *= GROWTH
-            if not rho < 10 * size:
-                raise FactorisationError("The Jacobian of the constraints is zero.")
-        self.solve_complement = lambda r: lapack.dpotrs(factor, r, lower=1)[0].ravel()
+        self.solve_complement = inverse_of_complement(self.S)
 
     def solve(self, r1, r2):
         """Return dx, dlam."""
@@ -353,6 +345,26 @@ def gram(G, weight):
         part = rows[:, start : start + WIDTH] * root[start : start + WIDTH]
         S = blas.dsyrk(1.0, part.T, beta=1.0, c=S, trans=1, lower=1, overwrite_c=1)
     return S
+
+
+def inverse_of_complement(S):
+    """Return a function that applies S^-1 for S = G B^-1 G' (lower triangle).
+
+    Rows are scaled to a unit diagonal, and rho I is added where rows of G are
+    dependent.
+    """
+    diagonal = np.diag(S)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    S = np.asfortranarray(scale[:, None] * S * scale)
+    rho = 0.0
+    while True:
+        factor, bad = _cholesky(S, rho)
+        if not bad:
+            break
+        rho = max(RHO, GROWTH * rho)
+        if not rho < 10:
+            raise FactorisationError("The Jacobian of the constraints is not finite.")
+    return lambda r: scale * lapack.dpotrs(factor, scale * r, lower=1)[0].ravel()
 
 
 # --- null space ---------------------------------------------------------------------
@@ -519,7 +531,7 @@ def choose(H, G):
     """Return the name of the solver that suits the structure."""
     n, m, kind = G.n, G.m, kind_of(H)
     if kind == "operator":
-        return "ldl"
+        return "minres"
     if kind == "diagonal":
         return "schur" if np.min(H, initial=np.inf) > 0 else "sparse"
     if kind == "sparse":

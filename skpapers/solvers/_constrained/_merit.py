@@ -67,6 +67,14 @@ class Merit:
         """Whether the penalties are as extreme as they may get."""
         return self.eta1 > ETA1_CAP or self.eta2 < ETA2_CAP
 
+    def penalties(self):
+        """Return what `restore` takes."""
+        return self.eta1, self.eta2, self.delta
+
+    def restore(self, penalties):
+        """Go back to earlier penalties of the same iteration."""
+        self.eta1, self.eta2, self.delta = penalties
+
     def tighten(self, scale=None):
         """Raise eta1, lower eta2 and delta.
 

@@ -63,6 +63,13 @@ class Iterate:
         return float(np.max(np.abs(self.point.c), initial=0.0))
 
 
+def curves(step, c):
+    """Tell whether the curvature along a step is positive enough."""
+    length = float(step.dx @ step.dx)
+    curvature = float(step.dx @ step.H_dx) + step.tau * length
+    return curvature + max(-float(step.dlam @ c), 0.0) >= 1e-10 * length
+
+
 class ExactSteps:
     """Steps from a factorisation, refined until the residual is that of rounding."""
 
@@ -86,16 +93,9 @@ class ExactSteps:
         exchange = getattr(system, "refactorise", lambda: False)
         if step.residual > ACCURATE and exchange():
             step = self._refine(H, G, gL, c, system.tau)
-        while not getattr(system, "proven", True) and not self._curves(step, c):
+        while not getattr(system, "proven", True) and not curves(step, c):
             step = self._refine(H, G, gL, c, system.prepare_more())
         return step
-
-    @staticmethod
-    def _curves(step, c):
-        """Tell whether the curvature along the step is positive enough."""
-        length = float(step.dx @ step.dx)
-        curvature = float(step.dx @ step.H_dx) + step.tau * length
-        return curvature + max(-float(step.dlam @ c), 0.0) >= 1e-10 * length
 
     def _refine(self, H, G, gL, c, tau):
         size = float(np.sqrt(gL @ gL + c @ c))
