@@ -2,9 +2,10 @@
 r"""From frequencies of edges under resampling to probabilities of edges.
 
 A frequency of 0.7 need not mean that seven of ten such edges are real. How often they
-are is found out where the truth is known. The graph of a random resample, with weights
-fitted to all rows, is taken for the truth: unlike the best graph it has doubtful edges
-too. A table is simulated from it, with residuals drawn column by column, and goes
+are is found out where the truth is known. The graph of a random resample is taken for
+the truth: unlike the best graph it has doubtful edges too. Its weights are fitted to
+the rows that were not drawn, since on the others a chosen edge looks stronger than it
+is. A table is simulated from it, with residuals drawn column by column, and goes
 through the same resampling; this is done several times. Then, with the frequencies
 :math:`F_{ij}` of i -> j and :math:`s_{ij} = F_{ij} + F_{ji}`,
 
@@ -28,6 +29,7 @@ from scipy.special import expit, log_expit
 from sklearn.base import clone
 
 from skpapers.causal._resampling import SEED_MAX, Refit, map_draws, named, seeded
+from skpapers.causal._sparsify import refit_ols
 
 DRAWS = 100  # resamples of a simulated table, and the count in which frequencies stand
 PRIOR_STD = 1.0  # of a, b and c
@@ -130,7 +132,8 @@ class SimulatedFrequencies:
         rng = np.random.RandomState(seed)
         names = self.refit.names
         (graph, directed, undirected), C = self.refit(seed)
-        source = self.refit.source.simulate(graph, rng)
+        W = refit_ols(self.refit.source.held_out(seed), graph)
+        source = self.refit.source.simulate(W, rng)
         learner = seeded(clone(self.learner), rng)
         if hasattr(learner, "fit_covariance"):
             C, n = source.moments()

@@ -30,7 +30,6 @@ from skpapers.causal._base import residual_variances
 from skpapers.causal._bic_search import bic_order_search
 from skpapers.causal._edge_classes import KNOWLEDGE, allowed_edges, edges_of
 from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
-from skpapers.causal._sparsify import refit_ols
 from skpapers.causal._topological_swap import TopologicalSwap
 from skpapers.metrics import dag_to_cpdag
 from skpapers.utils._array_api import to_numpy
@@ -120,21 +119,25 @@ class Rows:
         """Return the covariance of all rows and their number."""
         return covariance(self.X, self.weight / self.upper[-1]), self.n_rows
 
-    def simulate(self, support, rng):
-        """Return rows that a linear model on a graph would have given.
+    def held_out(self, seed):
+        """Return the covariance of the rows that a resample has not drawn.
 
-        Its weights are fitted to all rows; residuals are drawn column by column.
+        If these are too few for a regression on all columns, that of all rows.
         """
-        C, n = self.moments()
-        W = refit_ols(C, support)
+        rest = self.counts(np.random.RandomState(seed)) == 0
+        if rest.sum() < self.X.shape[1] + 2:
+            rest[:] = True
+        weight = self.weight[rest]
+        return covariance(self.X[rest], weight / weight.sum())
+
+    def simulate(self, W, rng):
+        """Return rows of a linear model, with residuals drawn column by column."""
+        d = len(W)
         centred = self.X - self.weight @ self.X / self.upper[-1]
-        at = rng.random_sample((n, len(C))) * self.upper[-1]
+        at = rng.random_sample((self.n_rows, d)) * self.upper[-1]
         drawn = np.minimum(np.searchsorted(self.upper, at, "right"), len(self.X) - 1)
         Z = np.take_along_axis(centred - centred @ W, drawn, axis=0)
-        Z *= lost_freedom(support, n)
-        return Rows(
-            np.linalg.solve((np.eye(len(C)) - W).T, Z.T).T, None, self.subsample
-        )
+        return Rows(np.linalg.solve((np.eye(d) - W).T, Z.T).T, None, self.subsample)
 
 
 class Moments:
@@ -186,20 +189,25 @@ class Moments:
         """Return the covariance of all rows and their number."""
         return self.C, self.n_rows
 
-    def simulate(self, support, rng):
-        """Return moments that a linear model on a graph would have given."""
-        W = refit_ols(self.C, support)
-        noise = residual_variances(self.C, W) * lost_freedom(support, self.n_rows) ** 2
+    def held_out(self, seed):
+        """Return a covariance whose error is independent of that of a resample.
+
+        The resample is C + E; C - E goes with it as the rest of the rows does with the
+        drawn ones. If it is not positive definite, C itself.
+        """
+        drawn, _ = self.covariance(np.random.RandomState(seed))
+        rest = 2 * self.C - drawn
+        unit = np.sqrt(np.diag(self.C))
+        unit[unit == 0] = 1.0
+        definite = np.linalg.eigvalsh(rest / unit / unit[:, None])[0] > 0
+        return rest if definite else self.C
+
+    def simulate(self, W, rng):
+        """Return moments that rows of a linear model would have."""
         inverse = np.linalg.inv(np.eye(len(W)) - W)
-        C = (inverse.T * noise) @ inverse
+        C = (inverse.T * residual_variances(self.C, W)) @ inverse
         drawn, _ = Moments(C, self.n_rows).covariance(rng)
         return Moments(drawn, self.n_rows, self.subsample)
-
-
-def lost_freedom(support, n_rows):
-    """Return by how much residuals of fits are too small, as factors of the columns."""
-    n_fitted = support.sum(axis=0) + 1
-    return np.sqrt(n_rows / np.maximum(n_rows - n_fitted, 1))
 
 
 @dataclass

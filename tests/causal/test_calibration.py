@@ -91,21 +91,20 @@ def test_simulated_tables_follow_the_model(global_random_seed):
     data = make_linear_sem(
         20_000, 4, n_edges=4, noise="exponential", random_state=global_random_seed
     )
-    graph = data.W != 0
     inverse = np.linalg.inv(np.eye(4) - data.W)
     C = inverse.T @ inverse
     state = np.random.RandomState(0)
-    rows = Rows(data.X + 5.0).simulate(graph, state)
+    rows = Rows(data.X + 5.0).simulate(data.W, state)
     assert rows.X.shape == data.X.shape
     moments = Moments(np.cov(data.X.T, bias=True), 20_000.0, 0.5)
-    simulated = moments.simulate(graph, state)
+    simulated = moments.simulate(data.W, state)
     assert simulated.subsample == 0.5
     unit = np.sqrt(np.diag(C))
     for source in (rows, simulated):
+        S, n = source.moments()
+        assert n == 20_000
         np.testing.assert_allclose(
-            source.moments()[0] / unit / unit[:, None],
-            C / unit / unit[:, None],
-            atol=0.12,
+            S / unit / unit[:, None], C / unit / unit[:, None], atol=0.12
         )
     assert not np.array_equal(rows.X, Rows(data.X + 5.0).X)
     Z = rows.X - rows.X @ data.W
@@ -113,19 +112,33 @@ def test_simulated_tables_follow_the_model(global_random_seed):
     assert (skewness > 1).all()  # residuals keep their distribution
 
 
-def test_residuals_of_simulated_tables_vary_enough():
-    """A fit makes residuals too small; the simulation gives this back."""
-    rng, scales = np.random.default_rng(0), []
-    for _ in range(300):
-        X = rng.standard_normal((12, 4))
-        graph = np.zeros((4, 4), dtype=bool)
-        graph[:3, 3] = True
-        rows = Rows(X).simulate(graph, np.random.RandomState(rng.integers(2**31)))
-        W = np.zeros((4, 4))
-        centred = Rows(X).X - X.mean(0)
-        W[:3, 3] = np.linalg.lstsq(centred[:, :3], centred[:, 3], rcond=None)[0]
-        scales.append((rows.X - rows.X @ W)[:, 3].var(ddof=1))
-    assert np.mean(scales) == pytest.approx(1.0, abs=0.12)
+def test_held_out_rows_are_the_rest(global_random_seed):
+    X = np.random.default_rng(global_random_seed).standard_normal((40, 3))
+    rows = Rows(X, subsample=0.5)
+    drawn, rest = rows.covariance(np.random.RandomState(3))[0], rows.held_out(3)
+    table = rows.table(np.random.RandomState(3))
+    others = np.array([x for x in rows.X if not (x == table).all(axis=1).any()])
+    assert len(others) == 20
+    np.testing.assert_allclose(rest, np.cov(others.T, bias=True))
+    assert not np.allclose(rest, drawn)
+    few = Rows(X[:6])
+    np.testing.assert_allclose(few.held_out(0), few.moments()[0])
+
+
+def test_errors_of_what_is_held_out_are_independent(global_random_seed):
+    """Over tables, a resample and what it leaves over are uncorrelated."""
+    rng = np.random.default_rng(global_random_seed)
+    pairs = {"rows": [], "moments": []}
+    for seed in range(1500):
+        X = rng.standard_normal((80, 2))
+        C = np.cov(X.T, bias=True)
+        for name, source in (("rows", Rows(X)), ("moments", Moments(C, 80.0))):
+            drawn, _ = source.covariance(np.random.RandomState(seed))
+            pairs[name].append((drawn[0, 1], source.held_out(seed)[0, 1]))
+    for name in pairs:
+        assert abs(np.corrcoef(np.transpose(pairs[name]))[0, 1]) < 0.12
+    singular = Moments(np.ones((2, 2)), 5.0)
+    np.testing.assert_array_equal(singular.held_out(0), np.ones((2, 2)))
 
 
 class RowsOnly(BaseEstimator):
