@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The picture of the balance shows the numbers."""
 
-import matplotlib
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from skpapers.causal import BalanceDisplay, EntropyBalancing
 
-matplotlib.use("agg")
+mpl.use("agg")
 
 
 @pytest.fixture(autouse=True)
 def closed_figures():
     """Leave no figure open."""
     yield
-    matplotlib.pyplot.close("all")
+    plt.close("all")
 
 
 def test_draws_the_table_of_the_estimator(global_random_seed):
@@ -35,7 +36,7 @@ def test_draws_the_table_of_the_estimator(global_random_seed):
 
 
 def test_absolute_differences_in_given_axes():
-    _, ax = matplotlib.pyplot.subplots()
+    _, ax = plt.subplots()
     display = BalanceDisplay([-0.5, 0.2], [0.0, -0.1], ["a$", "b"])
     assert display.plot(ax, absolute=True) is display
     assert display.ax_ is ax

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The picture of the trade-off shows what cross-validation by hand finds."""
 
-import matplotlib
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,14 +10,14 @@ from sklearn.model_selection import StratifiedKFold
 
 from skpapers.linear_model import ConstrainedLogisticRegression, TradeoffDisplay
 
-matplotlib.use("agg")
+mpl.use("agg")
 
 
 @pytest.fixture(autouse=True)
 def closed_figures():
     """Leave no figure open."""
     yield
-    matplotlib.pyplot.close("all")
+    plt.close("all")
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_opportunity_is_compared_among_positives(table):
     model = ConstrainedLogisticRegression(
         constraints=["calibration", "equal_opportunity"], measure="probability"
     )
-    _, ax = matplotlib.pyplot.subplots()
+    _, ax = plt.subplots()
     display = TradeoffDisplay.from_estimator(
         model,
         X.tolist(),

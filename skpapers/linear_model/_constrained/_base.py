@@ -64,8 +64,74 @@ LINEAR = ("decision", "linear_predictor")
 SMALL_CURVATURE = 1e-3
 # Largest number of times that the targets behind a constraint on rates are moved, and
 # the difference of two rates that counts as none.
-N_CORRECTIONS = 12
+N_CORRECTIONS = 20
 RATE_TOL = 1e-3
+# Bounds of the change of rates with that of mean probabilities.
+SLOPES = (0.3, 3.0)
+
+
+class RateSearch:
+    """Search for targets of smooth means at which differences of rates vanish.
+
+    Broyden's method. Rates move in jumps, so the slope that it learns is kept between
+    bounds, and a step that makes things worse is halved; a single rate is kept between
+    targets of either sign.
+
+    Parameters
+    ----------
+    target : ndarray of shape (R,)
+        First targets.
+
+    Attributes
+    ----------
+    target : ndarray of shape (R,)
+        What to try next.
+    worst : float
+        Smallest of the largest deviations that were told.
+    told_best : bool
+        Whether the last deviation was the best so far.
+    """
+
+    def __init__(self, target):
+        self.target = target
+        self.slope = np.eye(len(target))
+        self.worst, self.told_best = np.inf, False
+        self._last = self._best = None
+        self._n_halved = 0
+        self._ends: dict[bool, np.ndarray] = {}
+
+    def tell(self, off):
+        """Take the deviations at ``target``, choose the next; return if it is best."""
+        if self._last is not None:
+            step, change = self.target - self._last[0], off - self._last[1]
+            if change.any():  # else no row has crossed the threshold yet
+                miss = change - self.slope @ step
+                slope = self.slope + np.outer(miss, step) / (step @ step)
+                U, sizes, V = np.linalg.svd(slope)
+                self.slope = U * np.clip(sizes, *SLOPES) @ V
+        self._last = self.target, off
+        worst = np.abs(off).max()
+        self.told_best = bool(worst < self.worst)
+        if self.told_best:
+            self.worst, self._best, self._n_halved = worst, self._last, 0
+        self._n_halved += not self.told_best
+        if len(off) == 1:
+            self.target = self.target - off / self.slope[0]
+            self._ends[bool(off[0] > 0)] = self._last[0]
+            if len(self._ends) == 2 and not self._between(self.target):
+                self.target = (self._ends[True] + self._ends[False]) / 2
+        elif 1 <= self._n_halved <= 3:
+            self.target = (self._best[0] + self.target) / 2
+        else:
+            if not self.told_best:  # what was learnt leads nowhere
+                self.slope, self._n_halved = np.eye(len(off)), 0
+            self.target = self.target - np.linalg.solve(self.slope, off)
+        return self.told_best
+
+    def _between(self, target):
+        """Return whether a target lies well between those of either sign."""
+        part = (target - self._ends[False]) / (self._ends[True] - self._ends[False])
+        return bool(0.05 < part[0] < 0.95)
 
 
 class ConstrainedLinearModel(DocumentedEstimator):
@@ -171,7 +237,7 @@ class ConstrainedLinearModel(DocumentedEstimator):
             start = self._once(objective, linear, *start)[0], None
         if means is None:
             return self._once(objective, fixed, *start)
-        if self.strength == 1 and self.measure != "rate":
+        if self.strength == 1 and self.measure in LINEAR:
             return self._once(
                 objective, [*fixed, self._smooth(objective, means)], *start
             )
@@ -191,39 +257,33 @@ class ConstrainedLinearModel(DocumentedEstimator):
     def _with_rates(self, objective, means, fixed, w, keep):
         """Move the targets of smooth means until the rates are as wanted."""
         wanted = keep * self._gap(objective, means, w)
-        smooth, tolerance = means.target.copy(), self._rate_tolerance(means)
-        slope, lam, last, best = np.eye(len(smooth)), None, None, None
+        tolerance = self._rate_tolerance(means)
+        smooth = SmoothMeans(objective, means).value(w)
+        search = RateSearch(means.target + keep * smooth)
+        lam, best = None, None
         for _ in range(N_CORRECTIONS):
-            moved = replace(means, target=smooth)
+            moved = replace(means, target=search.target)
             constraints = [*fixed, SmoothMeans(objective, moved).constraint()]
             w, result = self._once(objective, constraints, w, lam)
             lam = result.lam
             off = self._gap(objective, means, w) - wanted
-            worst = np.abs(off).max()
-            if best is None or worst < best[0]:
-                best = worst, w, result
-            if worst <= tolerance:
+            if search.tell(off):
+                best = w, result
+            if search.worst <= tolerance:
                 break
-            if last is not None:
-                step, change = smooth - last[0], off - last[1]
-                if change.any():  # else no row has crossed the threshold yet
-                    slope += np.outer(change - slope @ step, step) / (step @ step)
-            last = smooth, off
-            smooth = smooth - np.linalg.lstsq(slope, off, rcond=None)[0]
-        worst, w, result = best
-        if worst > tolerance:
+        if search.worst > 2 * tolerance:  # two rows more or less cannot always be had
             warn(
-                f"The rates of the groups still differ by {worst:.2g} from what is "
-                f"asked for, after {N_CORRECTIONS} corrections. They jump as rows "
+                f"The rates of the groups still differ by {search.worst:.2g} from what "
+                f"is asked for, after {N_CORRECTIONS} corrections. They jump as rows "
                 "cross the threshold; groups may be too small, or the constraints "
                 "contradict each other.",
                 ConvergenceWarning,
                 stacklevel=5,
             )
-        return w, result
+        return best
 
     def _rate_tolerance(self, means):
-        """Return the step of a rate when one row crosses the threshold, at least."""
+        """Return the step of a rate when a row crosses the threshold, or the goal."""
         return max(RATE_TOL, float(np.abs(means.a).max(axis=1).max()))
 
     def _smooth(self, objective, means):
