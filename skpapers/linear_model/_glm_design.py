@@ -18,8 +18,8 @@ __all__ = ["Design"]
 CACHED = 2**17
 # Elsewhere (a graphics card) blocks only bound the memory.
 LARGE = 2**25
-# Up to this many columns the products of all pairs of columns are formed once for all
-# pairs of classes.
+# Up to this many columns the products of all pairs of columns may be formed once for
+# many weights.
 N_PAIRED = 160
 
 
@@ -229,10 +229,24 @@ class Design:
             The matrices.
         """
         make = weights if callable(weights) else (lambda rows: weights[:, rows])
-        if self.is_numpy and not self.is_sparse and self.shape[1] <= N_PAIRED:
+        first = make(slice(0, min(1, self.shape[0])))
+        if self.is_sparse or not self.is_numpy:
+            whole = make(slice(0, self.shape[0]))
+            return np.stack([self.gram(whole[k, :]) for k in range(whole.shape[0])])
+        # forming the products of pairs costs as much as so many products of blocks
+        enough = 3 + self.shape[1] ** 2 / 130
+        if self.shape[1] <= N_PAIRED and len(first) >= enough:
             return self._paired_grams(make)
-        whole = make(slice(0, self.shape[0]))
-        return np.stack([self.gram(whole[k, :]) for k in range(whole.shape[0])])
+        return self._block_grams(make, len(first))
+
+    def _block_grams(self, make, m):
+        """One weight after the other on rows that stay in cache."""
+        out = np.zeros((m, self.shape[1], self.shape[1]))
+        for rows in self._blocks():
+            part = Design(self.X[rows], self.intercept)
+            for k, weight in enumerate(make(rows)):
+                out[k] += part.gram(weight)
+        return out
 
     def _paired_grams(self, make):
         """All weights at once: (weights) x (products of all pairs of columns)."""

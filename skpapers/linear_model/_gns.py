@@ -100,7 +100,7 @@ class _GNSModel(CallbackSupportMixin, DocumentedEstimator):
         """Return the penalty of each slope."""
         if self.alpha_weights is None:
             return l2
-        weights = np.asarray(to_numpy(self.alpha_weights), dtype=np.float64)
+        weights = np.asarray(_as_numpy(self.alpha_weights), dtype=np.float64)
         if weights.shape != (n_features,):
             raise ValueError(
                 f"alpha_weights has shape {weights.shape}, but X has {n_features} "
@@ -121,7 +121,9 @@ class _GNSModel(CallbackSupportMixin, DocumentedEstimator):
 
     def _solve(self, objective, gradient_scale=1.0):
         """Minimise an objective and set the fitted attributes."""
-        hess = choose_hessian(objective) if self.hess == "auto" else self.hess
+        hess, max_products = self.hess, np.inf
+        if hess == "auto":
+            hess, max_products = choose_hessian(objective)
         if hess in ("exact", "block", "cg") and not objective.loss.convex:
             hess = "cg" if hess == "cg" else "expected"
         with single_thread():
@@ -137,13 +139,14 @@ class _GNSModel(CallbackSupportMixin, DocumentedEstimator):
                 sample=self.sample_hessian,
                 options=self._options(),
                 rng=check_random_state(self.random_state),
+                max_products=max_products,
                 target=self._target(objective),
             )
             steps = _Steps(search, self.max_iter, self.verbose)
             for _ in reported(self, steps, "iteration"):
                 pass
         self._warn(search, objective)
-        self._store(search, objective, hess)
+        self._store(search, objective, search.curvature.hess)
 
     def _target(self, objective):
         return None
@@ -255,7 +258,8 @@ default="auto"
         products of the gradients of the rows; "block" keeps the blocks of the classes,
         "wgn" lies above the Hessian by leaving out its negative part; "diag" is a
         diagonal; "lowrank" a randomised factor plus a diagonal. "auto" takes "exact" or
-        "cg", by a count of the operations.
+        "cg", by a count of the operations, and changes from "cg" to "exact" where
+        solves need so many products that the matrix is cheaper.
     metric : {"diag", "gram", "identity"}, default="diag"
         Norm in which steps are bounded and the gradient is measured: mean squares of
         the columns (scale-free), their whole moment matrix (also free of rotations), or
@@ -289,7 +293,8 @@ default="auto"
     coef_ : ndarray of shape (1, `n_features_in_`) or (n_classes, `n_features_in_`)
         Slopes.
     intercept_ : ndarray of shape (1,) or (n_classes,)
-        Intercepts; with several classes they sum to zero.
+        Intercepts. With several classes they sum to zero, as the slopes of each feature
+        do.
     classes_ : ndarray of shape (n_classes,)
         Labels.
     n_iter_ : int
@@ -303,7 +308,7 @@ default="auto"
     objective_ : float
         Weighted mean loss plus penalty, 1 / C divided by the sum of the weights.
     hess_ : str
-        The model of the Hessian that was used.
+        The model of the Hessian that was used (last).
     history_ : dict of lists
         "objective", "gradient_norm", "gamma", "trials" and "seconds" (CPU) at the start
         and after each iteration.
@@ -485,6 +490,8 @@ default="auto"
             self.coef_ = xp.reshape(self.coef_, (1, -1))
             self.intercept_ = xp.reshape(self.intercept_, (1,))
         else:
+            # a common shift changes no probability, and lowers no penalty
+            self.coef_ = self.coef_ - xp.mean(self.coef_, axis=0)
             self.intercept_ = self.intercept_ - xp.mean(self.intercept_)
 
     def decision_function(self, X):
@@ -668,7 +675,7 @@ default="auto"
         Mean loss plus penalty, without the part of the deviance that does not depend on
         the coefficients.
     hess_ : str
-        The model of the Hessian that was used.
+        The model of the Hessian that was used (last).
     history_ : dict of lists
         "objective", "gradient_norm", "gamma", "trials" and "seconds" (CPU) at the start
         and after each iteration.

@@ -31,14 +31,32 @@ OPTIONS = {
     "max_trials": 40,
 }
 
+# Parameters up to which "auto" may form the Hessian.
+MAX_EXACT = 4000
 # Columns up to which a preconditioner has blocks and not only a diagonal.
 MAX_BLOCK = 1500
 # Rows of which those blocks are made, for each column.
 ROWS_A_COLUMN = 50
 
 
+def _costs(objective):
+    """Return nanoseconds, roughly, of an exact Newton system and of a product."""
+    n, q = objective.design.shape
+    K = objective.n_outputs
+    pairs = 1 if len(objective.shape) == 1 else K * (K - 1) // 2
+    if objective.design.is_sparse:
+        nonzeros = objective.design.X.nnz
+        gram = 1.5 * nonzeros * (nonzeros / max(n, 1) + 2)
+        product = 4 * nonzeros * K
+    else:
+        gram = n * (0.05 * q**2 + q)
+        product = 2 * n * q if pairs == 1 else n * K * (0.4 * q + 3)
+    system = pairs * gram + (K * q) ** 3 / 30 + 2e5
+    return system, product + 0.4 * K * q**2 * (len(objective.shape) > 1) + 6e4
+
+
 def choose_hessian(objective):
-    """Return the model of the Hessian that is the fastest by a count of operations.
+    """Return the model of the Hessian to begin with, and when to leave it.
 
     Parameters
     ----------
@@ -47,17 +65,21 @@ def choose_hessian(objective):
 
     Returns
     -------
-    {"exact", "expected", "cg"}
+    hess : {"exact", "expected", "cg"}
         The choice.
+    max_products : float
+        So many products in one solve cost more than an exact system.
     """
     exact = "exact" if objective.loss.convex else "expected"
-    n, q = objective.design.shape
-    if len(objective.shape) == 1:
-        return exact if q <= 2000 else "cg"
-    K = objective.n_outputs
-    matrix = 0.5 * n * q**2 * K * (K - 1) / 2 + (K * q) ** 3 / 3
-    products = 25 * 4 * n * q * K + 0.25 * (n * q**2 * K + K * q**3 / 3)
-    return exact if K * q <= 1500 and matrix <= products else "cg"
+    system, product = _costs(objective)
+    ratio = system / product
+    several = len(objective.shape) > 1
+    if objective.n_params > MAX_EXACT:
+        return "cg", np.inf
+    # a diagonal preconditioner is worth less than one of blocks
+    if ratio <= (6 if several else 40):
+        return exact, np.inf
+    return "cg", ratio
 
 
 # --- metrics ------------------------------------------------------------------------
@@ -159,9 +181,15 @@ class GLMCurvature:
         As `OPTIONS`.
     rng : RandomState
         For samples and low-rank models.
+    max_products : float, default=inf
+        Leave "cg" for the matrix after a solve with more products.
     """
 
-    def __init__(self, objective, metric, hess, lazy, sample, options, rng):
+    def __init__(
+        self, objective, metric, hess, lazy, sample, options, rng, max_products=np.inf
+    ):
+        self.max_products = max_products
+        self.current = None
         self.objective, self.metric, self.hess = objective, metric, hess
         self.lazy, self.sample, self.options, self.rng = lazy, sample, options, rng
         self.rows = None if sample == 1 else self._draw()
@@ -218,11 +246,20 @@ class GLMCurvature:
             if isinstance(metric, DiagonalMetric):
                 return LowRankModel(d, U, metric)
             return DenseModel(np.diag(d) + U @ U.T, metric)
+        if hess == "cg" and self._is_dear():
+            hess = self.hess = "exact" if self.objective.loss.convex else "expected"
         if hess == "cg":
             return self._conjugate_gradients(point)
         if hess in ("block", "wgn") and several and isinstance(metric, DiagonalMetric):
             return BlockModel(point.blocks(hess), metric)
         return DenseModel(point.hessian(hess), metric)
+
+    def _is_dear(self):
+        """Whether the last solve took more products than a matrix is worth."""
+        return (
+            isinstance(self.current, OperatorModel)
+            and self.current.n_products > self.max_products * self.current.n_steps
+        )
 
     def _conjugate_gradients(self, point):
         q = self.objective.shape[-1]
@@ -273,6 +310,7 @@ def start_search(
     sample,
     options,
     rng,
+    max_products=np.inf,
     target=None,
 ):
     """Return the search for the minimum of an objective, to be advanced.
@@ -283,7 +321,7 @@ def start_search(
         The problem.
     x0 : ndarray of shape (n_params,)
         Start.
-    hess, metric, lazy, sample, options, rng
+    hess, metric, lazy, sample, options, rng, max_products
         As for `GLMCurvature`.
     gamma0, gtol, max_iter
         As for `gns_minimize`.
@@ -296,7 +334,9 @@ def start_search(
         At its start.
     """
     B = make_glm_metric(objective, metric)
-    curvature = GLMCurvature(objective, B, hess, lazy, sample, options, rng)
+    curvature = GLMCurvature(
+        objective, B, hess, lazy, sample, options, rng, max_products
+    )
     eps = np.finfo(np.float64).eps
     if objective.design.is_numpy:
         eps = np.finfo(objective.design.dtype).eps

@@ -382,10 +382,11 @@ class OperatorModel:
         self.product, self.metric = product, metric
         self.rtol, self.max_iter = rtol, max_iter
         self.preconditioner = preconditioner
-        self.n_products = 0
+        self.n_products = self.n_steps = 0
 
     def step(self, g, lam):
         """Return the step, or None."""
+        self.n_steps += 1
         solve = self.metric.solve
         if self.preconditioner is not None:
             solve = self.preconditioner(lam)

@@ -38,7 +38,7 @@ def semidefinite(rng, n, rank=None):
 
 
 def model_of(H, metric, n):
-    return make_model(H, metric, n, lambda g: 1e-14, 10 * n)
+    return make_model(H, metric, n, lambda g, lam: 1e-14, 10 * n)
 
 
 def quadratic(rng, n):
@@ -200,7 +200,9 @@ def test_indefinite_curvature_is_told():
     assert LowRankModel(np.diag(H), np.zeros((3, 1)), metric).step(g, 0.5) is None
     assert model_of(np.diag(H), metric, 3).step(g, 0.5) is None
     assert BlockModel(H[None], metric).step(g, 0.5) is None
-    assert OperatorModel(lambda v: H @ v, metric, lambda g: 0, 9).step(g, 0.5) is None
+    assert (
+        OperatorModel(lambda v: H @ v, metric, lambda g, lam: 0, 9).step(g, 0.5) is None
+    )
 
 
 # --- the search ---------------------------------------------------------------------
