@@ -55,7 +55,7 @@ HOPELESS = 2 * LIMIT  # not begun if that much is expected
 SIZES = (20, 50, 100, 200)
 SEEDS = (101, 102, 103, 104, 105)
 SHORT = 0.1  # CPU seconds of a fit below which it is repeated
-CHEAP = 10.0  # CPU seconds of a fit up to which all seeds are run before dear cells
+CHEAP = 3.0  # CPU seconds of a fit up to which all seeds are run before dear cells
 BATCH = 60.0  # CPU seconds that are expected of one run before its fits are stored
 FIRST = {"GOLEM-EV": 30.0}  # expected before anything was run; else cheap
 OVER = f"> {LIMIT} CPU s"
@@ -217,7 +217,7 @@ class Cell:
     def restore(self, entry):
         """Take over the fits of a stored entry."""
         self.label = entry["name"]
-        self.note = None if entry["note"] == NOT_RUN else entry["note"]
+        self.note = OVER if entry["note"] == OVER else None
         columns = entry["draws"] | {"CPU s": entry.get("cpu_draws", [])}
         for k, seed in enumerate(entry["seeds"]):
             self.fits[seed] = {label: values[k] for label, values in columns.items()}
@@ -259,6 +259,13 @@ def expected(cells, cell):
     return FIRST.get(cell.name, 0.0)
 
 
+def is_judged(cells, cell):
+    """Return whether the next smaller size was run, so that an expectation counts."""
+    k = SIZES.index(cell.d)
+    smaller = cells[cell.kind, SIZES[max(k - 1, 0)], cell.name]
+    return bool(smaller.fits or smaller.note)
+
+
 def mean_seconds(cells, name, d, kinds):
     """Return the mean CPU seconds of a learner's fits, None without any."""
     fitted = [cells[k, d, name].seconds for k in kinds if cells[k, d, name].fits]
@@ -286,7 +293,7 @@ def next_run(cells):
         if not cell.missing:
             continue
         cost = expected(cells, cell)
-        if cost > HOPELESS:
+        if cost > HOPELESS and is_judged(cells, cell):
             cell.note = EXPECTED
             continue
         seeds = cell.missing if cost <= CHEAP else cell.missing[:1]

@@ -4,9 +4,10 @@
 ``.. reproduction:: colide`` shows ``asv_bench/results/colide.json``; with the option
 ``:recipe: A`` only that part, without the particulars; with ``:pivot:`` our learners as
 lines and the recipes as columns; with ``:measure: SHD`` (or ``CPU s``) all learners as
-lines in blocks of equal size, ``:sizes: 50`` for some sizes only; ``:particulars:``
-tells what the table was made with, and no more. ``.. reproduction-overview::`` is one
-line a file. No figure stands in the text of the documentation.
+lines in blocks of equal size, ``:sizes: 50`` for some sizes only, ``:brief:`` without
+standard deviations; ``:particulars:`` tells only what the table was made with.
+``.. reproduction-overview::`` is one line a file. No figure stands in the text of the
+documentation.
 """
 
 import json
@@ -173,17 +174,20 @@ CPU = "CPU s"
 REASONS = {None: "", "not run": "…"}  # any other note is a limit that was passed
 
 
-def spread_words(values, n_draws):
+def short(value, digits):
+    """Return a number with so many significant digits, large ones as integers."""
+    return f"{value:.0f}" if value >= 10**digits else f"{value:.{digits}g}"
+
+
+def spread_words(values, n_draws, brief):
     """Return ``mean ± standard deviation``, and how many draws if not all."""
-    text = f"{statistics.fmean(values):.3g}"
-    if statistics.fmean(values) >= 1000:
-        text = f"{statistics.fmean(values):.0f}"
-    if len(set(values)) > 1:
-        text += f" ± {statistics.stdev(values):.2g}"
+    text = short(statistics.fmean(values), 3)
+    if len(set(values)) > 1 and not brief:
+        text += f" ± {short(statistics.stdev(values), 2)}"
     return text if len(values) == n_draws else f"{text} ({len(values)})"
 
 
-def place(entry, measure, n_draws):
+def place(entry, measure, n_draws, brief=False):
     """Return the mean of a measure (None for a dash) and what its cell shows."""
     note = entry.get("note")
     if note not in REASONS:
@@ -198,7 +202,7 @@ def place(entry, measure, n_draws):
     else:
         mean = entry["measures"].get(measure)
         values = entry["draws"].get(measure)
-        shown = spread_words(values, n_draws) if values else EMPTY
+        shown = spread_words(values, n_draws, brief) if values else EMPTY
     return mean, shown if mean is not None else REASONS[note] or EMPTY
 
 
@@ -214,7 +218,7 @@ def learners_of(rows):
     return learners
 
 
-def build_comparison(rows, measure):
+def build_comparison(rows, measure, brief=False):
     """Return a table of one measure: learners as lines, recipes as columns."""
     recipes = list(dict.fromkeys(row["recipe"] for row in rows))
     n_draws = len(rows[0]["seeds"])
@@ -232,18 +236,21 @@ def build_comparison(rows, measure):
             recipes,
             measure,
             n_draws,
+            brief,
         )
     group += body
     classes = ["reproduction", "comparison"]
     return nodes.table("", group, classes=classes, align="left")
 
 
-def comparison_lines(rows, recipes, measure, n_draws):
+def comparison_lines(rows, recipes, measure, n_draws, brief):
     """Return the lines of one size; the lowest mean of a column is bold."""
     lines = []
     for name, (who, entries) in learners_of(rows).items():
         if who != "reference" or measure != CPU:
-            cells = [place(entries[recipe], measure, n_draws) for recipe in recipes]
+            cells = [
+                place(entries[recipe], measure, n_draws, brief) for recipe in recipes
+            ]
             lines.append((name, who, cells))
     lowest = [
         min(
@@ -316,6 +323,7 @@ class Reproduction(ReproductionDirective):
         "pivot": directives.flag,
         "measure": directives.unchanged,
         "sizes": directives.positive_int_list,
+        "brief": directives.flag,
         "particulars": directives.flag,
     }
 
@@ -331,7 +339,8 @@ class Reproduction(ReproductionDirective):
             rows, sizes = report["rows"], self.options.get("sizes")
             if sizes:
                 rows = [row for row in rows if row["n_features"] in sizes]
-            return [build_comparison(rows, self.options["measure"])]
+            brief = "brief" in self.options
+            return [build_comparison(rows, self.options["measure"], brief)]
         if recipe:
             rows = [row for row in report["rows"] if row["recipe"] == recipe]
             if not rows:
