@@ -111,7 +111,7 @@ class BaseTargetSurrogate(DocumentedEstimator, metaclass=ABCMeta):
         ],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "eta": [
-            StrOptions({"auto", "armijo"}),
+            StrOptions({"auto", "armijo", "adaptive"}),
             Interval(Real, 0, None, closed="neither"),
         ],
         "eta_schedule": [StrOptions({"auto", "constant", "stochastic", "exponential"})],
@@ -155,13 +155,16 @@ class BaseTargetSurrogate(DocumentedEstimator, metaclass=ABCMeta):
         schedule = self.eta_schedule
         if schedule == "auto":
             schedule = "constant" if self.batch_size is None else "stochastic"
+        eta = self.eta
+        if eta == "auto" and self.batch_size is None:
+            eta = "adaptive"
         result = self._minimize(
             X,
             loss,
             n_outputs,
             weight,
             go_on=self.warm_start,
-            eta=self.eta,
+            eta=eta,
             eta_schedule=schedule,
             inner=self.inner_solver,
             max_iter=self.max_iter,
@@ -188,7 +191,7 @@ class BaseTargetSurrogate(DocumentedEstimator, metaclass=ABCMeta):
             "exponential": self.max_iter ** (-step / self.max_iter),
         }[schedule]
         eta, smoothness = self.eta, getattr(loss, "smoothness", None)
-        if eta == "auto" and smoothness is not None:
+        if eta in ("auto", "adaptive") and smoothness is not None:
             eta = 1 / smoothness
         result = self._minimize(
             X,
@@ -197,7 +200,7 @@ class BaseTargetSurrogate(DocumentedEstimator, metaclass=ABCMeta):
             weight,
             go_on=True,
             center=False,
-            eta=eta if isinstance(eta, str) else float(eta * factor),
+            eta="armijo" if isinstance(eta, str) else float(eta * factor),
             inner="armijo" if self.inner_solver == "auto" else self.inner_solver,
             max_iter=1,
             tol=0.0,

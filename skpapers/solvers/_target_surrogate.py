@@ -21,6 +21,7 @@ Reference: J. W. Lavington, S. Vaswani, R. Babanezhad, M. Schmidt, N. Le Roux,
 """
 
 from numbers import Integral, Real
+from types import SimpleNamespace
 
 import numpy as np
 from scipy.optimize import OptimizeResult
@@ -41,9 +42,14 @@ __all__ = ["minimize_target_surrogate"]
 SUFFICIENT = 0.5  # Armijo constant of the line search on eta
 EXPAND, SHRINK = 1.8, 0.9
 ETA_RANGE = 1e-4, 1e4  # around the first accepted step
+# Shares of the decrease that the surrogate promised, for eta="adaptive": above the
+# first eta grows, below the second it shrinks, below the third the step is taken back.
+GOOD, POOR, KEPT = 0.6, 0.25, 0.05
+NOISE = 1e-14  # relative error of a value of the objective
 ADAGRAD_RANGE = 1e-5, 1e5
 INNER_GROWTH = 2.0
 SCHEDULES = ("constant", "stochastic", "exponential")
+ETA_RULES = ("auto", "armijo", "adaptive")
 INNER = ("auto", "exact", "armijo", "lbfgs", "adam")
 
 
@@ -103,15 +109,19 @@ class Oracle:
 class StepSize:
     """The step eta of the surrogate: a schedule or a line search on the targets."""
 
-    def __init__(self, eta, schedule, n_steps, share):
-        self.eta, self.schedule, self.n_steps = eta, schedule, n_steps
-        self.search = eta is None
+    def __init__(self, rule, eta, schedule, n_steps, share):
+        self.rule, self.eta, self.schedule, self.n_steps = rule, eta, schedule, n_steps
         self.growth = EXPAND**share
         self.last, self.bounds = None, (0.0, np.inf)
 
     def __call__(self, t, oracle, z, g, weight, value, rows):
         """Return eta of outer step t = 1, 2, ..."""
-        if self.search:
+        if self.rule == "adaptive":
+            if self.last is None:
+                start = oracle, z, g, weight, value, rows
+                self.last = self.eta or self._line_search(*start)
+            return self.last
+        if self.rule == "armijo":
             return self._line_search(oracle, z, g, weight, value, rows)
         if self.schedule == "stochastic":
             return self.eta / np.sqrt(t)
@@ -146,6 +156,17 @@ class StepSize:
             self.bounds = ETA_RANGE[0] * eta, ETA_RANGE[1] * eta
         self.last = max(eta, self.bounds[0])
         return self.last
+
+    def judge(self, decrease, promised, noise):
+        """Adapt eta to what the last step brought and tell whether to keep it."""
+        if max(promised, abs(decrease)) <= noise:
+            return True  # at the minimum, as far as values can tell
+        ratio = decrease / promised if promised > 0 else -1.0
+        if ratio > GOOD:
+            self.last *= 2.0
+        elif ratio < POOR:
+            self.last *= 0.5 if ratio > KEPT else 0.25
+        return ratio > KEPT
 
 
 class Metric:
@@ -242,8 +263,11 @@ class Inner:
             )
         return solver
 
-    def __call__(self, x, rows, z, g, G, weight, eta, reuse):
+    def __call__(self, base, rows, reuse):
         """Return the new x; ``reuse`` tells that rows and weights are as before."""
+        x, z, g, G, weight, eta = (
+            getattr(base, name) for name in ("x", "z", "g", "G", "weight", "eta")
+        )
         if not self.model.is_linear or self.kl:
             problem = GeneralProblem(
                 self.model, x, rows, z, g, weight, eta, self.penalty, self.proximal,
@@ -331,14 +355,18 @@ def minimize_target_surrogate(
         the Kullback-Leibler divergence in place of the square, for targets that are
         probabilities (mirror descent); it excludes ``inner="exact"``.
 
-    eta : float, "auto" or "armijo", default="auto"
+    eta : float, "auto", "armijo" or "adaptive", default="auto"
         Step in the space of targets. "armijo" searches the largest one that decreases
         the loss along -g enough; this costs some evaluations of the loss but no
-        gradient. "auto" is 1 / L if L is known and otherwise "armijo".
+        gradient. "adaptive" doubles eta after a step that brought what the surrogate
+        promised, halves it after one that brought little, and takes back one that
+        brought nothing; it costs no evaluation besides such steps, and needs all rows.
+        "auto" is 1 / L if L is known; otherwise "adaptive", or "armijo" on batches and
+        where ``loss`` is given.
 
     eta_schedule : {"constant", "stochastic", "exponential"}, default="constant"
-        Step of the outer iteration t of T: eta, eta / sqrt(t), or eta T^(-t / T). It
-        has no effect on a line search.
+        Step of the outer iteration t of T: eta, eta / sqrt(t), or eta T^(-t / T), where
+        eta is given or 1 / L.
 
     n_inner : int, default=20
         Largest number of inner steps for each call of the loss.
@@ -378,7 +406,8 @@ def minimize_target_surrogate(
     -------
     result : scipy.optimize.OptimizeResult
         ``x``; ``fun`` and ``jac``, value and gradient at the last call of the loss,
-        that is before the last step if the budget ended the run; ``success``,
+        that is before the last step if the budget ended the run (at x for an adaptive
+        eta); ``success``,
         ``status`` (0 converged, 1 budget used, 99 stopped by the callback),
         ``message``; ``nit`` and ``n_oracle_calls``, calls of the loss;
         ``n_value_calls``, calls for a value alone; ``n_model_evals``, evaluations of
@@ -413,7 +442,9 @@ def minimize_target_surrogate(
 
     With all rows and eta <= 1 / L the objective never increases, whatever the model and
     the inner solver. A line search looks only along -g in the space of targets and
-    gives no such guarantee, but needs no L and is often faster.
+    gives no such guarantee, but needs no L and is often faster. "adaptive" never keeps
+    a step that increases the objective, and starts with one line search if L is not
+    known.
 
     References
     ----------
@@ -450,15 +481,15 @@ def minimize_target_surrogate(
     batches = Batches(f.n_samples, batch_size, random_state)
     share = batches.size / f.n_samples
     distance = Metric(metric, f.n_samples)
-    eta_value, rule = _resolve_eta(eta, loss_and_grad)
-    step_size = StepSize(eta_value, eta_schedule, max_iter, share)
+    *rule, told = _resolve_eta(eta, loss_and_grad, loss, batches.full)
+    step_size = StepSize(*rule, eta_schedule, max_iter, share)
     penalty = _check_by_parameter(l2, f.x0.shape, "l2")
     tol = _check_by_parameter(tol, f.x0.shape, "tol")
     solve = Inner(f, inner, n_inner, penalty, proximal, distance.kl, share)
     run = _Run(f, oracle, batches, distance, step_size, solve, penalty)
     with single_thread():
         status = run(max_iter, tol, callback)
-    return run.result(status, rule)
+    return run.result(status, told)
 
 
 class _Run:
@@ -473,27 +504,54 @@ class _Run:
 
     def __call__(self, max_iter, tol, callback):
         """Take outer steps and return the status."""
+        x, base = self.x, None
         for t in range(1, max_iter + 1):
             rows = next(self.batches)
-            z = self.model.predict(self.x, rows)
-            self._check_targets(z, t)
-            value, gradient = self.oracle(z, rows)
-            g = gradient * len(z)
-            self.jac = self.model.pullback(self.x, gradient, rows)
-            self.jac = self.jac + self.penalty * self.x
-            size = float(np.abs(self.jac).max(initial=0.0))
-            self.fun_path.append(value + 0.5 * float(np.sum(self.penalty * self.x**2)))
-            self.grad_path.append(size)
+            here = self._look(x, rows, t)
+            if base is None or self.step_size.judge(*self._compare(base, here)):
+                base = here
+                self.x, self.jac, self.fun = here.x, here.G, here.fun
             if callback is not None and self._stopped(callback):
                 return 99
             if self.batches.full and (np.abs(self.jac) <= tol).all():
                 return 0
-            weight = self.metric(z, g, rows)
-            eta = self.step_size(t, self.oracle, z, g, weight, value, rows)
+            eta = self.step_size(
+                t, self.oracle, base.z, base.g, base.weight, base.value, rows
+            )
             self.eta_path.append(float(eta))
             reuse = self.batches.full and self.metric.is_fixed
-            self.x = self.solve(self.x, rows, z, g, self.jac, weight, eta, reuse)
+            base.eta = eta
+            x = self.solve(base, rows, reuse)
+            if self.step_size.rule != "adaptive":
+                self.x, base = x, None
         return 1
+
+    def _look(self, x, rows, t):
+        """Call the loss at x and return what is to be known there."""
+        z = self.model.predict(x, rows)
+        self._check_targets(z, t)
+        value, gradient = self.oracle(z, rows)
+        g = gradient * len(z)
+        G = self.model.pullback(x, gradient, rows) + self.penalty * x
+        fun = value + 0.5 * float(np.sum(self.penalty * x**2))
+        self.fun_path.append(fun)
+        self.grad_path.append(float(np.abs(G).max(initial=0.0)))
+        weight = self.metric(z, g, rows)
+        return SimpleNamespace(
+            x=x, z=z, value=value, g=g, G=G, fun=fun, weight=weight, eta=None
+        )
+
+    def _compare(self, base, here):
+        """Return decrease and promised decrease of the objective, and its noise."""
+        move = here.z - base.z
+        if self.metric.kl:
+            bend = np.sum(here.z * (np.log(here.z) - np.log(base.z))) / base.eta
+        else:
+            h = 1.0 if base.weight is None else by_row(base.weight, move)
+            bend = np.sum(h * move**2) / (2 * base.eta)
+        change = (np.vdot(base.g, move) + bend) / len(move)
+        change += 0.5 * float(np.sum(self.penalty * (here.x**2 - base.x**2)))
+        return base.fun - here.fun, -change, NOISE * abs(base.fun)
 
     def _check_targets(self, z, t):
         if not np.isfinite(z).all():
@@ -514,7 +572,7 @@ class _Run:
             callback(
                 OptimizeResult(
                     x=self.x.copy(),
-                    fun=self.fun_path[-1],
+                    fun=self.fun,
                     grad=self.jac.copy(),
                     eta=self.eta_path[-1] if self.eta_path else None,
                     n_oracle_calls=self.oracle.n_calls,
@@ -524,7 +582,7 @@ class _Run:
             return True
         return False
 
-    def result(self, status, rule):
+    def result(self, status, told):
         """Return the record as an OptimizeResult."""
         if hasattr(self.model, "module"):
             self.model.load(self.x)
@@ -535,11 +593,11 @@ class _Run:
         }
         return OptimizeResult(
             x=self.x,
-            fun=self.fun_path[-1],
+            fun=self.fun,
             jac=self.jac,
             success=status == 0 or (status == 1 and not self.batches.full),
             status=status,
-            message=f"{messages[status]} {rule}",
+            message=f"{messages[status]} {told}",
             nit=self.oracle.n_calls,
             n_oracle_calls=self.oracle.n_calls,
             n_value_calls=self.oracle.n_value_calls,
@@ -551,22 +609,30 @@ class _Run:
         )
 
 
-def _resolve_eta(eta, loss_and_grad):
-    """Return eta, None for a line search, and a sentence about it."""
-    if isinstance(eta, str):
-        smoothness = getattr(loss_and_grad, "smoothness", None)
-        if eta == "auto" and smoothness is not None:
-            return 1 / smoothness, f"eta was 1 / L with L = {smoothness:g}."
-        why = "was asked for" if eta == "armijo" else "the smoothness L is not known"
-        return None, f"eta was found by line search: {why}."
-    return float(eta), f"eta was {eta:g} as given."
+def _resolve_eta(eta, loss_and_grad, loss, full):
+    """Return the rule for eta, where it starts, and a sentence about it."""
+    if not isinstance(eta, str):
+        return "schedule", float(eta), f"eta was {eta:g} as given."
+    smoothness = getattr(loss_and_grad, "smoothness", None)
+    start = None if smoothness is None else 1 / smoothness
+    if eta == "auto" and start is not None:
+        return "schedule", start, f"eta was 1 / L with L = {smoothness:g}."
+    why = "" if start is not None else ", as the smoothness L is not known"
+    if eta == "auto":
+        eta = "adaptive" if full and loss is None else "armijo"
+    if eta == "armijo":
+        return eta, None, f"eta was found by line search{why}."
+    if not full:
+        raise ValueError("eta='adaptive' needs all rows: batch_size must be None.")
+    first = "a line search" if start is None else "1 / L"
+    return eta, start, f"eta was adapted, starting from {first}{why}."
 
 
 def _check_arguments(eta, schedule, n_inner, inner, max_iter, proximal):
     if isinstance(eta, str):
-        if eta not in ("auto", "armijo"):
+        if eta not in ETA_RULES:
             raise ValueError(
-                f"eta must be 'auto', 'armijo' or a positive number, got {eta!r}."
+                f"eta must be one of {ETA_RULES} or a positive number, got {eta!r}."
             )
     elif not (isinstance(eta, Real) and 0 < eta < np.inf):
         raise ValueError(f"eta must be a positive finite number, got {eta!r}.")

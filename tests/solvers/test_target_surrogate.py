@@ -357,7 +357,7 @@ def test_line_search_does_not_know_the_unit_of_the_loss(
         return unit * value, unit * gradient
 
     plain = minimize_target_surrogate(X, loss, x0, eta="armijo", max_iter=8, tol=0)
-    other = minimize_target_surrogate(X, scaled, x0, max_iter=8, tol=0)
+    other = minimize_target_surrogate(X, scaled, x0, eta="armijo", max_iter=8, tol=0)
     np.testing.assert_allclose(other.eta_path * unit, plain.eta_path, rtol=1e-12)
     np.testing.assert_allclose(other.x, plain.x, rtol=1e-9, atol=1e-12)
 
@@ -380,6 +380,59 @@ def test_line_search_satisfies_armijo(name, global_random_seed):
         assert loss.value(z - eta * g, ALL) <= value - promised + 1e-12
     assert result.n_value_calls > 0
     assert "line search" in result.message
+
+
+@each_loss
+@pytest.mark.parametrize("power", [-20, 20])
+def test_adaptive_steps_never_keep_a_rise(name, power, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    loss, shape = make_loss(name, rng)
+    X, x0 = rng.standard_normal((N, D)), start_for(shape, rng)
+    kept = []
+
+    def scaled(z, rows):
+        value, gradient = loss(z, rows)
+        return 2.0**power * value, 2.0**power * gradient
+
+    def run(function, **options):
+        return minimize_target_surrogate(X, function, x0, tol=0, **options)
+
+    for function in (loss, scaled):
+        kept.append([])
+        result = run(
+            function,
+            max_iter=40,
+            eta="adaptive",
+            callback=lambda intermediate_result: kept[-1].append(
+                intermediate_result.fun
+            ),
+        )
+        assert (np.diff(kept[-1]) <= 1e-13 * kept[-1][0]).all()
+        assert result.fun == kept[-1][-1]
+        np.testing.assert_allclose(result.fun, min(result.fun_path), rtol=1e-12)
+        assert len(result.fun_path) == result.n_oracle_calls == 40
+    slow = run(loss, max_iter=40)
+    assert kept[0][-1] <= slow.fun + 1e-9 * abs(slow.fun)
+    unknown = run(scaled, max_iter=40)  # one line search, then no more values
+    np.testing.assert_allclose(unknown.fun, kept[1][-1])
+    assert "adapted" in unknown.message
+
+
+def test_adaptive_step_recovers_from_a_bad_start(global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    loss, _ = make_loss("log", rng)
+    X = rng.standard_normal((N, D))
+
+    def too_optimistic(z, rows):
+        return loss(z, rows)
+
+    too_optimistic.smoothness = 1e-4
+    result = minimize_target_surrogate(
+        X, too_optimistic, eta="adaptive", l2=0.01, tol=1e-7
+    )
+    assert result.success
+    assert result.eta_path.max() == 1e4
+    assert result.eta_path[-1] < 1e3
 
 
 def test_unknown_smoothness_is_told():
@@ -714,8 +767,9 @@ def test_bad_values_in_the_line_search():
             return -np.log(1 - z @ z), 2 * z / (1 - z @ z)
 
     result = minimize_target_surrogate(
-        np.eye(2), loss_and_grad, np.array([0.99, 0.0]), max_iter=50, tol=1e-8
-    )
+        np.eye(2), loss_and_grad, np.array([0.99, 0.0]), eta="armijo", max_iter=50,
+        tol=1e-8,
+    )  # fmt: skip
     np.testing.assert_allclose(result.x, 0, atol=1e-6)
 
 
@@ -742,6 +796,7 @@ def test_bad_values_in_the_line_search():
         ({"model": "tree"}, "model must be"),
         ({"model": "callable"}, "jac_vec"),
         ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 2, "eta": "adaptive"}, "needs all rows"),
         ({"x0": np.ones(4)}, "x0 must have shape"),
     ],
 )
