@@ -2,11 +2,13 @@
 """Solvers with the calling convention of `scipy.optimize.minimize`."""
 
 from skpapers.solvers._constrained import minimize_constrained, sketched_newton
+from skpapers.solvers._display import ConvergenceDisplay
 from skpapers.solvers._gns import gns, gns_minimize
 from skpapers.solvers._gns_least_squares import GNSLeastSquares
 from skpapers.solvers._target_surrogate import minimize_target_surrogate
 
 __all__ = [
+    "ConvergenceDisplay",
     "GNSLeastSquares",
     "gns",
     "gns_minimize",

@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skpapers.linear_model import GNSGLMRegressor, GNSLogisticRegression
 from skpapers.linear_model._glm_losses import GLMObjective, make_loss
-from skpapers.linear_model._gns_fit import HESSIANS, METRICS
+from skpapers.linear_model._gns._fit import HESSIANS, METRICS
 
 TIGHT = {"tol": 1e-10, "max_iter": 2000}
 
