@@ -30,7 +30,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from skpapers.causal._kernels import bic as kernels
-from skpapers.causal._kernels.node_state import COLLINEAR, TIE
+from skpapers.causal._kernels.node_state import COLLINEAR, COUNT, TIE
 from skpapers.causal._sparsify import DEFAULT_MAX_PARENTS, correlations
 from skpapers.utils._graph import is_dag
 
@@ -122,16 +122,6 @@ def make_search(R, n_samples, order, seed, *, penalty, max_parents, allowed, req
     cap = max(0, min(most, d - 1, int(n_samples) - 2))
     capacity = min(cap + int(required.sum(axis=0).max()), d)
     slots = 3 * d + 1
-    states = kernels.States(
-        parents=np.empty((slots, capacity), np.int64),
-        count=np.zeros(slots, np.int64),
-        L=np.empty((slots, capacity, capacity)),
-        beta=np.empty((slots, capacity)),
-        omega=np.empty((slots, capacity)),
-        s=np.empty((slots, d)),
-        r=np.empty((slots, d)),
-        score=np.empty(slots),
-    )
     lists = kernels.Lists(
         nodes=np.empty((3, d), np.int64),
         ends=np.zeros((3, 2), np.int64),
@@ -148,14 +138,16 @@ def make_search(R, n_samples, order, seed, *, penalty, max_parents, allowed, req
         order=order.copy(),
         place=np.empty(d, np.int64),
         kept=order.copy(),
-        states=states,
+        parents=np.zeros((slots, capacity + 1), np.int64),
+        factors=np.empty((slots, capacity + 3, capacity)),
+        given=np.empty((slots, 2, d)),
+        score=np.empty(slots),
         lowest=np.array([np.inf]),
         pick=kernels.Pick(np.empty(1, np.int64), np.empty(1), np.empty(1, np.int64)),
         lists=lists,
         candidates=np.empty(d, np.bool_),
         random=np.random.SeedSequence(seed).generate_state(1, np.uint64) | np.uint64(1),
-        row=np.empty(d),
-        x=np.empty(capacity),
+        scratch=np.empty((2, d)),
     )
 
 
@@ -177,9 +169,9 @@ def run_chain(search, n_restarts, time_budget, kick, n_kicks=None):
 
 def capped_nodes(search):
     """Return the nodes that would get another parent but for the cap."""
-    states, parents, capped = search.states, read_parents(search), []
-    for v in np.flatnonzero(states.count[: len(search.order)] >= search.cap):
-        s, r = states.s[v], states.r[v]
+    d, parents, capped = len(search.order), read_parents(search), []
+    for v in np.flatnonzero(search.parents[:d, COUNT] >= search.cap):
+        s, r = search.given[v]
         usable = search.usable[v] & ~descendants(parents, search.order, v)
         pays = (s > COLLINEAR) & (r**2 > search.share * s * s[v])
         if s[v] > COLLINEAR and (usable & pays).any():
@@ -200,7 +192,7 @@ def read_parents(search):
     """Return the mask of the present DAG, required edges included."""
     parents = search.required.T.copy()
     for v in range(len(search.order)):
-        parents[search.states.parents[v, : search.states.count[v]], v] = True
+        parents[search.parents[v, : search.parents[v, COUNT]], v] = True
     return parents
 
 

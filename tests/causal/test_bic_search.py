@@ -73,7 +73,7 @@ def assert_consistent(search, tol=1e-9):
     i, j = np.nonzero(parents)
     assert (search.place[i] < search.place[j]).all()
     fresh = fresh_scores(search.C, parents, search.cost)
-    np.testing.assert_allclose(search.states.score[:d], fresh, atol=tol)
+    np.testing.assert_allclose(search.score[:d], fresh, atol=tol)
     assert (search.lists.ends[kernels.TOUCHED, 1]) == 0
 
 
@@ -85,7 +85,7 @@ def test_changes_of_reinsertions_add_up(global_random_seed):
     assert_consistent(search)
     rng = np.random.default_rng(global_random_seed)
     for v in rng.integers(d, size=60):
-        before = search.states.score[:d].sum()
+        before = search.score[:d].sum()
         improved = kernels.reinsert(search, v)
         after = fresh_scores(search.C, read_parents(search), search.cost).sum()
         change = search.pick.change[0]

@@ -100,17 +100,19 @@ def test_node_state_survives_any_chain_of_steps(condition, global_random_seed):
             node_state.add_parent(C, node, p)
             P.append(p)
         k = len(P)
-        assert list(node.parents[: node.count[0]]) == P
-        assert (np.delete(node.s, P) > 0).all()
+        assert list(node.parents[0, : node.parents[0, node_state.COUNT]]) == P
+        assert (np.delete(node.given[0, node_state.S], P) > 0).all()
     s, r = fresh_state(C, v, P)
-    np.testing.assert_allclose(node.s, s, rtol=1e-8)
-    np.testing.assert_allclose(node.r, r, atol=1e-8 * s.max() * s[v] ** 0.5, rtol=1e-8)
-    L = np.tril(node.L[:k, :k])
-    np.testing.assert_allclose(L @ L.T, C[np.ix_(P, P)], atol=1e-12)
+    np.testing.assert_allclose(node.given[0, node_state.S], s, rtol=1e-8)
+    tol = 1e-8 * s.max() * s[v] ** 0.5
+    np.testing.assert_allclose(node.given[0, node_state.R], r, atol=tol, rtol=1e-8)
+    precision, fitted_beta, omega = node.factors[0, -3:, :k]
+    L = np.tril(node.factors[0, :k, :k], -1) + np.eye(k)
+    np.testing.assert_allclose(L / precision @ L.T, C[np.ix_(P, P)], atol=1e-12)
     inverse = np.linalg.inv(C[np.ix_(P, P)])
     beta, size = inverse @ C[P, v], np.sqrt(np.diag(inverse) * s[v])
-    np.testing.assert_allclose(node.omega[:k], np.diag(inverse), rtol=1e-7)
-    np.testing.assert_allclose(node.beta[:k], beta, rtol=1e-7, atol=1e-7 * size.max())
+    np.testing.assert_allclose(omega, np.diag(inverse), rtol=1e-7)
+    np.testing.assert_allclose(fitted_beta, beta, rtol=1e-7, atol=1e-7 * size.max())
 
 
 @pytest.mark.kernels
@@ -136,13 +138,14 @@ def test_constant_time_tests_equal_score_differences(global_random_seed):
     assert w == max(gains, key=gains.get)
     assert gain == pytest.approx(gains[w], rel=1e-8)
     before = node_state.local_score(node, cost)
-    assert before + np.log1p(-gain / node.s[v]) + cost == pytest.approx(
-        local_score(C, v, [*P, w], cost)
-    )
-    required = np.zeros(d, dtype=bool)
-    required[2] = True
+    assert before + np.log1p(
+        -gain / node.given[0, node_state.S, v]
+    ) + cost == pytest.approx(local_score(C, v, [*P, w], cost))
+    required = np.zeros((d, d), dtype=bool)
+    required[v, 2] = True
     losses = {
-        a: np.exp(local_score(C, v, P[:a] + P[a + 1 :], 0)) - node.s[v]
+        a: np.exp(local_score(C, v, P[:a] + P[a + 1 :], 0))
+        - node.given[0, node_state.S, v]
         for a in (0, 2, 3, 4)
     }
     a, loss = node_state.best_removal(node, required)
@@ -180,9 +183,9 @@ def test_score_falls_in_each_round(global_random_seed):
     scores = [node_state.local_score(node, cost)]
     shrunk = True
     while shrunk:
-        node_state.grow(C, node, usable[v], cost, d)
+        node_state.grow(C, node, usable[v], node_state.useful_share(cost), d)
         scores.append(node_state.local_score(node, cost))
-        shrunk = node_state.shrink(C, node, required[v], cost)
+        shrunk = node_state.shrink(C, node, required, cost)
         if shrunk:
             scores.append(node_state.local_score(node, cost))
     assert len(scores) > 2

@@ -39,8 +39,14 @@ from typing import NamedTuple
 import numpy as np
 
 from skpapers.causal._kernels.node_state import (
+    BETA,
     COLLINEAR,
+    COUNT,
+    OMEGA,
+    PRECISION,
     Node,
+    R,
+    S,
     add_parent,
     grow_shrink,
     kernel,
@@ -53,19 +59,6 @@ SWAP, EDGE = 0, 1
 LEFT, RIGHT = -1, 1
 WAITING, TOUCHED, DIRTY = 0, 1, 2
 MAX_ROUNDS = 1000  # of the first search; a guard against rounding errors that cycle
-
-
-class States(NamedTuple):
-    """Regressions on parents, one a slot; the fields are those of `Node`."""
-
-    parents: np.ndarray
-    count: np.ndarray
-    L: np.ndarray
-    beta: np.ndarray
-    omega: np.ndarray
-    s: np.ndarray
-    r: np.ndarray
-    score: np.ndarray  # local scores
 
 
 class Pick(NamedTuple):
@@ -104,14 +97,16 @@ class Search(NamedTuple):
     order: np.ndarray
     place: np.ndarray
     kept: np.ndarray
-    states: States
+    parents: np.ndarray  # regressions, one a slot, as in `Node`
+    factors: np.ndarray
+    given: np.ndarray
+    score: np.ndarray  # local scores, one a slot
     lowest: np.ndarray  # score of the best DAG so far, one entry
     pick: Pick
     lists: Lists
     candidates: np.ndarray
     random: np.ndarray
-    row: np.ndarray
-    x: np.ndarray
+    scratch: np.ndarray
 
 
 # Random numbers ----------------------------------------------------------------------
@@ -178,85 +173,75 @@ def pop(lists, which):
 @kernel
 def node_of(search, v, slot):
     """Return the regression of v that stands in a slot."""
-    states = search.states
     return Node(
         v,
-        states.parents[slot],
-        states.count[slot : slot + 1],
-        states.L[slot],
-        states.beta[slot],
-        states.omega[slot],
-        states.s[slot],
-        states.r[slot],
-        search.row,
-        search.x,
+        slot,
+        search.order.shape[0],
+        search.parents,
+        search.factors,
+        search.given,
+        search.scratch,
     )
 
 
 @kernel
-def copy_state(states, source, target):
+def copy_state(search, source, target):
     """Copy one slot to another."""
-    k = states.count[source]
-    states.count[target] = k
-    states.score[target] = states.score[source]
+    k = search.parents[source, COUNT]
+    search.parents[target, COUNT] = k
+    search.score[target] = search.score[source]
     for a in range(k):
-        states.parents[target, a] = states.parents[source, a]
-        states.beta[target, a] = states.beta[source, a]
-        states.omega[target, a] = states.omega[source, a]
-        for b in range(a + 1):
-            states.L[target, a, b] = states.L[source, a, b]
-    for j in range(states.s.shape[1]):
-        states.s[target, j] = states.s[source, j]
-        states.r[target, j] = states.r[source, j]
+        search.parents[target, a] = search.parents[source, a]
+        for row in (PRECISION, BETA, OMEGA):
+            search.factors[target, row, a] = search.factors[source, row, a]
+        for b in range(a):
+            search.factors[target, a, b] = search.factors[source, a, b]
+    for j in range(search.given.shape[2]):
+        search.given[target, S, j] = search.given[source, S, j]
+        search.given[target, R, j] = search.given[source, R, j]
 
 
 @kernel
-def same_parents(states, slot, other):
+def same_parents(search, slot, other):
     """Tell whether two slots list the same parents."""
-    if states.count[slot] != states.count[other]:
-        return False
-    for a in range(states.count[slot]):
-        if states.parents[slot, a] != states.parents[other, a]:
-            return False
-    return True
+    k = search.parents[slot, COUNT]
+    same = search.parents[other, COUNT] == k
+    if same:
+        for a in range(k):
+            same &= search.parents[slot, a] == search.parents[other, a]
+    return same
 
 
 @kernel
-def parent_index(states, slot, j):
+def parent_index(parents, slot, j):
     """Return where j stands among the parents, or -1."""
-    if states.s[slot, j] == 0.0:
-        for a in range(states.count[slot]):
-            if states.parents[slot, a] == j:
-                return a
-    return -1
+    index = -1
+    for a in range(parents[slot, COUNT]):
+        if parents[slot, a] == j:
+            index = a
+    return index
 
 
 @kernel
-def pays(search, v, slot, j):
+def pays(given, share, v, slot, j):
     """Tell whether j would pay as a parent of v, whose regression is in a slot."""
-    states = search.states
-    s_j, s_v, r_j = states.s[slot, j], states.s[slot, v], states.r[slot, j]
-    return (
-        r_j * r_j > search.share * s_j * s_v
-        and min(s_j, s_v) > COLLINEAR
-        and search.usable[v, j]
-        and states.count[slot] < search.cap
-    )
+    s_j, s_v, r_j = given[slot, S, j], given[slot, S, v], given[slot, R, j]
+    return (r_j * r_j > share * s_j * s_v) & (min(s_j, s_v) > COLLINEAR)
 
 
 @kernel
-def admit(search, v, limit):
+def admit(candidates, usable, place, v, limit):
     """Make candidates of what may be a parent of v and stands before a place."""
-    for j in range(search.order.shape[0]):
-        search.candidates[j] = search.usable[v, j] & (search.place[j] < limit)
+    for j in range(place.shape[0]):
+        candidates[j] = usable[v, j] & (place[j] < limit)
 
 
 @kernel
 def settle(search, v, slot):
     """Grow and shrink among the candidates, then note the local score."""
-    node, required = node_of(search, v, slot), search.required[v]
+    node, required = node_of(search, v, slot), search.required
     grow_shrink(search.C, node, search.candidates, required, search.cost, search.cap)
-    search.states.score[slot] = local_score(node, search.cost)
+    search.score[slot] = local_score(node, search.cost)
 
 
 # Reinsertion of one node -------------------------------------------------------------
@@ -274,18 +259,19 @@ def offer(search, v, first, last, change):
     pick.ties[0] += n
     if uniform(search.random) * pick.ties[0] < n:
         pick.place[0] = min(first, last) + below(search.random, n)
-        copy_state(search.states, d + v, 3 * d)
+        copy_state(search, d + v, 3 * d)
 
 
 @kernel
-def trade(search, v, slot, j):
-    """Take j from the parents of v, or make it one; then settle."""
-    node, a = node_of(search, v, slot), parent_index(search.states, slot, j)
+def trade(C, node, j, candidates, required, cost, cap):
+    """Take j from the parents of v, or make it one; settle; return the local score."""
+    a = parent_index(node.parents, node.slot, j)
     if a >= 0:
-        remove_parent(search.C, node, a)
+        remove_parent(C, node, a)
     else:
-        add_parent(search.C, node, j)
-    settle(search, v, slot)
+        add_parent(C, node, j)
+    grow_shrink(C, node, candidates, required, cost, cap)
+    return local_score(node, cost)
 
 
 @kernel
@@ -294,42 +280,52 @@ def walk(search, v, target):
 
     Returns the place that was reached; the regression of v there is in slot d + v.
     """
-    states, required, d = search.states, search.required, search.order.shape[0]
-    start = search.place[v]
-    left = target < start
+    required, usable, candidates = search.required, search.usable, search.candidates
+    parents, given, score = search.parents, search.given, search.score
+    order, place, d = search.order, search.place, search.order.shape[0]
+    left = target < place[v]
     step = LEFT if left else RIGHT
-    first, others = start + step, 0.0
-    copy_state(states, v, d + v)
+    first, others = place[v] + step, 0.0
+    copy_state(search, v, d + v)
     for p in range(first, target + step, step):
-        z = search.order[p]
+        z = order[p]
         if required[v, z] if left else required[z, v]:
             target = p - step
             break
-        if left:
-            v_trades = parent_index(states, d + v, z) >= 0
-            z_trades = pays(search, z, z, v)
-        else:
-            v_trades = pays(search, v, d + v, z)
-            z_trades = parent_index(states, z, v) >= 0
-        if not (v_trades or z_trades):
+        # if v and z change places, one may no longer have the other as a parent ...
+        child, slot, parent = (v, d + v, z) if left else (z, z, v)
+        loses = given[slot, S, parent] == 0.0  # in O(1), mostly
+        loses = loses and parent_index(parents, slot, parent) >= 0
+        # ... and the other may now have it
+        child, slot, parent = (z, z, v) if left else (v, d + v, z)
+        gains = (
+            usable[child, parent]
+            and pays(given, search.share, child, slot, parent)
+            and parents[slot, COUNT] < search.cap
+        )
+        if not (loses or gains):
             continue
         if p != first:
-            change = others + states.score[d + v] - states.score[v]
-            offer(search, v, first, p - step, change)
+            offer(search, v, first, p - step, others + score[d + v] - score[v])
         first = p
-        if v_trades:
-            admit(search, v, p if left else p + 1)
-            trade(search, v, d + v, z)
-        if z_trades:
+        if loses if left else gains:
+            node = node_of(search, v, d + v)
+            admit(candidates, usable, place, v, p if left else p + 1)
+            score[d + v] = trade(
+                search.C, node, z, candidates, required, search.cost, search.cap
+            )
+        if gains if left else loses:
+            node = node_of(search, z, d + z)
             push(search.lists, TOUCHED, z)
-            copy_state(states, z, d + z)
-            admit(search, z, p)
-            search.candidates[v] = left & search.usable[z, v]
-            trade(search, z, d + z, v)
-            others += states.score[d + z] - states.score[z]
+            copy_state(search, z, d + z)
+            admit(candidates, usable, place, z, p)
+            candidates[v] = left & usable[z, v]
+            score[d + z] = trade(
+                search.C, node, v, candidates, required, search.cost, search.cap
+            )
+            others += score[d + z] - score[z]
     if (target - first) * step >= 0:
-        change = others + states.score[d + v] - states.score[v]
-        offer(search, v, first, target, change)
+        offer(search, v, first, target, others + score[d + v] - score[v])
     return target
 
 
@@ -337,8 +333,8 @@ def walk(search, v, target):
 def queue_family(search, v):
     """Queue v and its parents."""
     push(search.lists, WAITING, v)
-    for a in range(search.states.count[v]):
-        push(search.lists, WAITING, search.states.parents[v, a])
+    for a in range(search.parents[v, COUNT]):
+        push(search.lists, WAITING, search.parents[v, a])
 
 
 @kernel
@@ -346,7 +342,7 @@ def adopt(search, v, slot, improves):
     """Make the regression in a slot that of v; queue old and new family if told to."""
     if improves:
         queue_family(search, v)
-    copy_state(search.states, slot, v)
+    copy_state(search, slot, v)
     push(search.lists, DIRTY, v)
     if improves:
         queue_family(search, v)
@@ -377,7 +373,7 @@ def move(search, v, target, slot):
         return
     if improves:
         queue_family(search, v)
-    if not same_parents(search.states, v, slot):
+    if not same_parents(search, v, slot):
         adopt(search, v, slot, improves)
     shift(search, v, target)
 
@@ -409,7 +405,7 @@ def total_score(search):
     """Return the score of the present DAG."""
     total = 0.0
     for v in range(search.order.shape[0]):
-        total += search.states.score[v]
+        total += search.score[v]
     return total
 
 
@@ -427,19 +423,19 @@ def build(search, v):
     """Build the regression of v on the candidates from scratch."""
     node = node_of(search, v, v)
     set_parents(search.C, node, search.candidates)
-    search.states.score[v] = local_score(node, search.cost)
+    search.score[v] = local_score(node, search.cost)
 
 
 @kernel
 def rebuild_dirty(search):
     """Remove the rounding errors from the regressions of all dirty nodes."""
-    lists, states, d = search.lists, search.states, search.order.shape[0]
+    lists, d = search.lists, search.order.shape[0]
     for i in range(lists.ends[DIRTY, 1]):
         v = lists.nodes[DIRTY, (lists.ends[DIRTY, 0] + i) % d]
         for j in range(d):
             search.candidates[j] = False
-        for a in range(states.count[v]):
-            search.candidates[states.parents[v, a]] = True
+        for a in range(search.parents[v, COUNT]):
+            search.candidates[search.parents[v, a]] = True
         build(search, v)
 
 
@@ -451,7 +447,7 @@ def keep(search):
         search.kept[p] = search.order[p]
     while has_nodes(search.lists, DIRTY):
         v = pop(search.lists, DIRTY)
-        copy_state(search.states, v, 2 * d + v)
+        copy_state(search, v, 2 * d + v)
 
 
 @kernel
@@ -463,7 +459,7 @@ def go_back(search):
         search.place[search.order[p]] = p
     while has_nodes(search.lists, DIRTY):
         v = pop(search.lists, DIRTY)
-        copy_state(search.states, 2 * d + v, v)
+        copy_state(search, 2 * d + v, v)
 
 
 @kernel
@@ -491,7 +487,7 @@ def choose_parents(search):
         for j in range(d):
             search.candidates[j] = search.required[v, j]
         build(search, v)
-        admit(search, v, search.place[v])
+        admit(search.candidates, search.usable, search.place, v, search.place[v])
         settle(search, v, v)
         push(search.lists, DIRTY, v)
 
@@ -512,14 +508,14 @@ def begin(search):
 @kernel
 def random_edge(search):
     """Return a parent and its child, drawn from all edges, or (-1, -1)."""
-    states, d, n_edges = search.states, search.order.shape[0], 0
+    d, n_edges = search.order.shape[0], 0
     for v in range(d):
-        n_edges += states.count[v]
+        n_edges += search.parents[v, COUNT]
     a = below(search.random, n_edges)
     for v in range(d):
-        if a < states.count[v]:
-            return states.parents[v, a], v
-        a -= states.count[v]
+        if a < search.parents[v, COUNT]:
+            return search.parents[v, a], v
+        a -= search.parents[v, COUNT]
     return -1, -1
 
 

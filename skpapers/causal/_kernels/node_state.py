@@ -3,17 +3,19 @@ r"""Compiled regression of one variable on a changing set of parents.
 
 Symbols, all of the correlation matrix of d variables:
 
-============ ==================================================================
-``C``        correlation matrix, (d, d)
-``P, k``     parents of a node v and their number
-``L``        lower Cholesky factor of ``C[P, P]``; the order inside P is free
-``s[j]``     variance of j given P; ``s[v]`` is the residual variance of v
-``r[j]``     covariance of v and j given P; s and r are exactly 0 for j in P
-``beta``     coefficients of the regression of v on P
-``omega``    diagonal of the inverse of ``C[P, P]``
-``cost``     price of a parent, ``penalty * log(n) / n``
-``cap``      largest number of parents
-============ ==================================================================
+============= =================================================================
+``C``         correlation matrix, (d, d)
+``P, k``      parents of a node v and their number
+``L``         unit lower triangular: ``C[P, P] = L D Lᵀ`` with a diagonal D; the order
+              inside P is free
+``precision`` diagonal of the inverse of D
+``s[j]``      variance of j given P; ``s[v]`` is the residual variance of v
+``r[j]``      covariance of v and j given P; s and r are exactly 0 for j in P
+``beta``      coefficients of the regression of v on P
+``omega``     diagonal of the inverse of ``C[P, P]``
+``cost``      price of a parent, ``penalty * log(n) / n``
+``cap``       largest number of parents
+============= =================================================================
 
 The local score of v, divided by the number n of rows, is ``log s[v] + cost * k``. With
 all this known, every question about it takes O(1): the parent w takes
@@ -33,7 +35,8 @@ If the a-th parent leaves, let w be the a-th column of inv(C[P, P]) and row = w 
     beta by -w beta[a] / omega[a],  omega by -w² / omega[a].
 
 Both b and w come from L, which keeps its digits when the parents are nearly collinear;
-an updated inverse of C[P, P] would not.
+an updated inverse of C[P, P] would not. No step takes a root, and few divide: with few
+parents, a division for each of them would take longer than all the rest.
 """
 
 from functools import partial
@@ -49,6 +52,7 @@ kernel = partial(
     fastmath={"reassoc", "contract", "nsz"},
     error_model="numpy",
 )
+inlined = partial(kernel, forceinline=True)
 
 COLLINEAR = 1e-11
 TIE = 1e-9  # relative: what helps by less is rounding, and could make steps cycle
@@ -57,65 +61,24 @@ TIE = 1e-9  # relative: what helps by less is rounding, and could make steps cyc
 class Node(NamedTuple):
     """The regression of v on its parents; only the arrays' contents change.
 
-    The length of ``s``, ``r`` and ``row`` says how many leading columns are kept up to
-    date; ``row`` and ``x`` are scratch.
+    Each array holds one regression a slot. They are few, and no views of them are made,
+    because numba counts the references to every array that is handed on, which takes
+    longer than the arithmetic of a step with few parents.
     """
 
     v: int
-    parents: np.ndarray
-    count: np.ndarray  # one entry, the number k of parents
-    L: np.ndarray
-    beta: np.ndarray
-    omega: np.ndarray
-    s: np.ndarray
-    r: np.ndarray
-    row: np.ndarray
-    x: np.ndarray
+    slot: int
+    m: int  # leading columns of s and r that are kept up to date
+    parents: np.ndarray  # (slots, capacity + 1), the last entry is their number k
+    factors: np.ndarray  # (slots, capacity + 3, capacity): L, then three rows
+    given: np.ndarray  # (slots, 2, d): rows s and r
+    scratch: np.ndarray  # (2, d)
 
 
-# Vectors and triangular factors ------------------------------------------------------
-
-
-@kernel
-def set_zero(x, k):
-    """Fill the first k entries (compiles far faster than a slice assignment)."""
-    for i in range(k):
-        x[i] = 0.0
-
-
-@kernel
-def solve_lower(L, k, x, start):
-    """Replace x by the solution of L x' = x, whose entries before start are 0."""
-    for i in range(start, k):
-        total = x[i]
-        for j in range(start, i):
-            total -= L[i, j] * x[j]
-        x[i] = total / L[i, i]
-
-
-@kernel
-def solve_upper(L, k, x):
-    """Replace x by the solution of Lᵀ x' = x."""
-    for i in range(k - 1, -1, -1):
-        x[i] /= L[i, i]
-        for j in range(i):
-            x[j] -= L[i, j] * x[i]
-
-
-@kernel
-def delete_row(L, k, a):
-    """Take row a out of a k x k factor; Givens rotations restore the triangle."""
-    for i in range(a, k - 1):
-        for j in range(i + 2):
-            L[i, j] = L[i + 1, j]
-    for j in range(a, k - 1):
-        radius = np.sqrt(L[j, j] * L[j, j] + L[j, j + 1] * L[j, j + 1])
-        cosine, sine = L[j, j] / radius, L[j, j + 1] / radius
-        L[j, j], L[j, j + 1] = radius, 0.0
-        for i in range(j + 1, k - 1):
-            left, right = L[i, j], L[i, j + 1]
-            L[i, j] = cosine * left + sine * right
-            L[i, j + 1] = cosine * right - sine * left
+COUNT = -1  # in ``parents``
+PRECISION, BETA, OMEGA = -3, -2, -1  # rows of ``factors``, below L
+S, R = 0, 1  # rows of ``given``
+ROW, X = 0, 1  # rows of ``scratch``
 
 
 # State of a node ---------------------------------------------------------------------
@@ -126,130 +89,181 @@ def make_node(v, m, capacity):
     """Return an empty node that keeps m columns and has room for so many parents."""
     return Node(
         v,
-        np.empty(capacity, np.int64),
-        np.zeros(1, np.int64),
-        np.empty((capacity, capacity)),
-        np.empty(capacity),
-        np.empty(capacity),
-        np.empty(m),
-        np.empty(m),
-        np.empty(m),
-        np.empty(capacity),
+        0,
+        m,
+        np.zeros((1, capacity + 1), np.int64),
+        np.empty((1, capacity + 3, capacity)),
+        np.empty((1, 2, m)),
+        np.empty((2, max(m, capacity))),
     )
 
 
 @kernel
 def clear_node(C, node):
     """Take all parents away."""
-    node.count[0] = 0
-    for j in range(node.s.shape[0]):
-        node.s[j] = C[j, j]
-        node.r[j] = C[node.v, j]
+    slot = node.slot
+    node.parents[slot, COUNT] = 0
+    for j in range(node.m):
+        node.given[slot, S, j] = C[j, j]
+        node.given[slot, R, j] = C[node.v, j]
 
 
-@kernel
+@inlined
 def shift_state(node, factor):
     """Add factor * row rowᵀ to the conditional covariances; parents' stay 0."""
-    s, r, row = node.s, node.r, node.row
-    row_v = row[node.v]
-    for j in range(s.shape[0]):
-        s[j] += factor * row[j] * row[j]
-        r[j] += factor * row[j] * row_v
-    for a in range(node.count[0]):
-        s[node.parents[a]] = 0.0
-        r[node.parents[a]] = 0.0
+    slot = node.slot
+    factor_v = factor * node.scratch[ROW, node.v]
+    for j in range(node.m):
+        node.given[slot, S, j] += factor * node.scratch[ROW, j] * node.scratch[ROW, j]
+        node.given[slot, R, j] += factor_v * node.scratch[ROW, j]
+    for a in range(node.parents[slot, COUNT]):
+        node.given[slot, S, node.parents[slot, a]] = 0.0
+        node.given[slot, R, node.parents[slot, a]] = 0.0
 
 
-@kernel
-def add_rows(C, node, k, weights):
-    """Add weights[a] times the row of the a-th of k parents to ``row``."""
-    row, parents, m = node.row, node.parents, node.row.shape[0]
+@inlined
+def add_rows(C, node, k):
+    """Add x[a] times the row of the a-th of k parents to row (both in scratch)."""
+    slot = node.slot
     for a in range(0, k - 1, 2):  # in pairs: half as many passes over row
-        C_a, C_b = C[parents[a]], C[parents[a + 1]]
-        for j in range(m):
-            row[j] += weights[a] * C_a[j] + weights[a + 1] * C_b[j]
+        p, q = node.parents[slot, a], node.parents[slot, a + 1]
+        x_p, x_q = node.scratch[X, a], node.scratch[X, a + 1]
+        for j in range(node.m):
+            node.scratch[ROW, j] += x_p * C[p, j] + x_q * C[q, j]
     if k % 2:
-        C_a = C[parents[k - 1]]
-        for j in range(m):
-            row[j] += weights[k - 1] * C_a[j]
+        p, x_p = node.parents[slot, k - 1], node.scratch[X, k - 1]
+        for j in range(node.m):
+            node.scratch[ROW, j] += x_p * C[p, j]
 
 
-@kernel
+@inlined
+def join(C, node, p, precision):
+    """Make p a parent, given x = inv(L) C[P, p] and the inverse variance of p."""
+    slot = node.slot
+    k = node.parents[slot, COUNT]
+    for a in range(k):
+        node.scratch[X, a] *= node.factors[slot, PRECISION, a]
+        node.factors[slot, k, a] = node.scratch[X, a]
+        node.scratch[X, a] = -node.scratch[X, a]
+    for a in range(k - 1, 0, -1):
+        x_a = node.scratch[X, a]
+        for b in range(a):
+            node.scratch[X, b] -= node.factors[slot, a, b] * x_a
+    for j in range(node.m):
+        node.scratch[ROW, j] = C[p, j]
+    add_rows(C, node, k)
+    beta_p = node.scratch[ROW, node.v] * precision
+    for a in range(k):
+        node.factors[slot, BETA, a] += node.scratch[X, a] * beta_p
+        node.factors[slot, OMEGA, a] += node.scratch[X, a] ** 2 * precision
+    node.parents[slot, k], node.factors[slot, PRECISION, k] = p, precision
+    node.factors[slot, BETA, k], node.factors[slot, OMEGA, k] = beta_p, precision
+    node.parents[slot, COUNT] = k + 1
+    shift_state(node, -precision)
+
+
+@inlined
 def add_parent(C, node, p):
     """Let p join the parents, unless it is collinear with them: O(k d)."""
-    k, L, x, row = node.count[0], node.L, node.x, node.row
-    for a in range(k):
-        x[a] = C[p, node.parents[a]]
-    solve_lower(L, k, x, 0)
+    slot = node.slot
+    k = node.parents[slot, COUNT]
     delta = C[p, p]
     for a in range(k):
-        delta -= x[a] * x[a]
+        total = C[p, node.parents[slot, a]]
+        for b in range(a):
+            total -= node.factors[slot, a, b] * node.scratch[X, b]
+        node.scratch[X, a] = total
+        delta -= total * total * node.factors[slot, PRECISION, a]
     if delta <= COLLINEAR:
-        node.s[p], node.r[p] = 0.0, 0.0
-        return
-    for a in range(k):
-        L[k, a] = x[a]
-    L[k, k] = np.sqrt(delta)
-    solve_upper(L, k, x)
-    for a in range(k):
-        x[a] = -x[a]
-    for j in range(row.shape[0]):
-        row[j] = C[p, j]
-    add_rows(C, node, k, x)
-    beta_p = row[node.v] / delta
-    for a in range(k):
-        node.beta[a] += x[a] * beta_p
-        node.omega[a] += x[a] * x[a] / delta
-    node.parents[k], node.beta[k], node.omega[k] = p, beta_p, 1.0 / delta
-    node.count[0] = k + 1
-    shift_state(node, -1.0 / delta)
+        node.given[slot, S, p], node.given[slot, R, p] = 0.0, 0.0
+    else:  # no early return: with one exit, numba drops all counting of references
+        join(C, node, p, 1.0 / delta)
 
 
-@kernel
+@inlined
+def delete_factor(node, k, a):
+    """Take parent a out of the factors of k: what it explained goes to the later ones.
+
+    A rank-one update of the trailing factors (Gill, Golub, Murray and Saunders 1974),
+    its vector in column a of L.
+    """
+    slot = node.slot
+    alpha = 1.0 / node.factors[slot, PRECISION, a]
+    for j in range(a + 1, k):
+        p, old = node.factors[slot, j, a], node.factors[slot, PRECISION, j]
+        kept = 1.0 / (1.0 + alpha * p * p * old)
+        beta = alpha * p * old * kept
+        alpha *= kept
+        node.factors[slot, PRECISION, j - 1] = old * kept
+        for i in range(j + 1, k):
+            rest = node.factors[slot, i, a] - p * node.factors[slot, i, j]
+            node.factors[slot, i, a] = rest
+            node.factors[slot, i, j] += beta * rest
+    for i in range(a + 1, k):
+        for j in range(a):
+            node.factors[slot, i - 1, j] = node.factors[slot, i, j]
+        for j in range(a + 1, i):
+            node.factors[slot, i - 1, j - 1] = node.factors[slot, i, j]
+
+
+@inlined
 def remove_parent(C, node, a):
     """Let the a-th parent leave: O(k d)."""
-    k, x, row, p = node.count[0], node.x, node.row, node.parents[a]
-    set_zero(x, k)
-    x[a] = 1.0
-    solve_lower(node.L, k, x, a)
-    solve_upper(node.L, k, x)
-    set_zero(row, row.shape[0])
-    add_rows(C, node, k, x)
-    delete_row(node.L, k, a)
-    omega_a, share = x[a], node.beta[a] / x[a]
+    slot = node.slot
+    k, p = node.parents[slot, COUNT], node.parents[slot, a]
+    for b in range(a):
+        node.scratch[X, b] = 0.0
+    node.scratch[X, a] = 1.0
+    for i in range(a + 1, k):
+        total = -node.factors[slot, i, a]
+        for b in range(a + 1, i):
+            total -= node.factors[slot, i, b] * node.scratch[X, b]
+        node.scratch[X, i] = total
+    for i in range(a, k):
+        node.scratch[X, i] *= node.factors[slot, PRECISION, i]
+    for i in range(k - 1, 0, -1):
+        x_i = node.scratch[X, i]
+        for b in range(i):
+            node.scratch[X, b] -= node.factors[slot, i, b] * x_i
+    for j in range(node.m):
+        node.scratch[ROW, j] = 0.0
+    add_rows(C, node, k)
+    delete_factor(node, k, a)
+    variance = 1.0 / node.scratch[X, a]
+    share = node.factors[slot, BETA, a] * variance
     for b in range(k):
-        node.beta[b] -= x[b] * share
-        node.omega[b] -= x[b] * x[b] / omega_a
+        node.factors[slot, BETA, b] -= node.scratch[X, b] * share
+        node.factors[slot, OMEGA, b] -= node.scratch[X, b] ** 2 * variance
     for b in range(a, k - 1):
-        node.parents[b] = node.parents[b + 1]
-        node.beta[b] = node.beta[b + 1]
-        node.omega[b] = node.omega[b + 1]
-    node.count[0] = k - 1
-    row_v = row[node.v]
-    shift_state(node, 1.0 / omega_a)
-    node.s[p] = 1.0 / omega_a
-    node.r[p] = row_v / omega_a
+        node.parents[slot, b] = node.parents[slot, b + 1]
+        node.factors[slot, BETA, b] = node.factors[slot, BETA, b + 1]
+        node.factors[slot, OMEGA, b] = node.factors[slot, OMEGA, b + 1]
+    node.parents[slot, COUNT] = k - 1
+    row_v = node.scratch[ROW, node.v]
+    shift_state(node, variance)
+    node.given[slot, S, p] = variance
+    node.given[slot, R, p] = row_v * variance
 
 
 @kernel
 def set_parents(C, node, chosen):
     """Build the state afresh from the chosen parents, the collinear ones left out."""
     clear_node(C, node)
-    for p in range(node.s.shape[0]):
-        if chosen[p] and node.s[p] > COLLINEAR:
+    for p in range(node.m):
+        if chosen[p] and node.given[node.slot, S, p] > COLLINEAR:
             add_parent(C, node, p)
 
 
 @kernel
 def residual_variance(node):
     """Return the variance of v given its parents, not below rounding noise."""
-    return max(node.s[node.v], COLLINEAR)
+    return max(node.given[node.slot, S, node.v], COLLINEAR)
 
 
 @kernel
 def local_score(node, cost):
     """Return log s[v] + cost * k."""
-    return np.log(residual_variance(node)) + cost * node.count[0]
+    return np.log(residual_variance(node)) + cost * node.parents[node.slot, COUNT]
 
 
 # Grow and shrink ---------------------------------------------------------------------
@@ -264,22 +278,22 @@ def useful_share(cost):
 @kernel
 def any_addition(node, usable, share):
     """Tell whether a usable column pays for itself; compiles to vector code."""
-    s, r, helpful = node.s, node.r, 0
-    least = share * s[node.v]
-    for j in range(s.shape[0]):
-        helpful += usable[j] & (s[j] > COLLINEAR) & (r[j] * r[j] > least * s[j])
-    return helpful > 0
+    slot, helpful = node.slot, 0
+    least = share * node.given[slot, S, node.v]
+    for j in range(node.m):
+        s, r = node.given[slot, S, j], node.given[slot, R, j]
+        helpful += usable[j] & (s > COLLINEAR) & (r * r > least * s)
+    return (helpful > 0) & (node.given[slot, S, node.v] > COLLINEAR)
 
 
 @kernel
 def best_addition(node, usable):
     """Return the usable column that lowers s[v] most (or -1) and by how much."""
     best, largest = -1, 0.0
-    for j in range(node.s.shape[0]):
-        if usable[j] and node.s[j] > COLLINEAR:
-            gain = node.r[j] * node.r[j] / node.s[j]
-            if gain > largest:
-                best, largest = j, gain
+    for j in range(node.m):
+        s, r = node.given[node.slot, S, j], node.given[node.slot, R, j]
+        if usable[j] and s > COLLINEAR and r * r > largest * s:
+            best, largest = j, r * r / s
     return best, largest
 
 
@@ -287,44 +301,45 @@ def best_addition(node, usable):
 def best_removal(node, required):
     """Return the index in P whose removal raises s[v] least (or -1) and by how much."""
     best, smallest = -1, np.inf
-    for a in range(node.count[0]):
-        loss = node.beta[a] * node.beta[a] / node.omega[a]
-        if loss < smallest and not required[node.parents[a]]:
+    for a in range(node.parents[node.slot, COUNT]):
+        beta = node.factors[node.slot, BETA, a]
+        loss = beta * beta / node.factors[node.slot, OMEGA, a]
+        if loss < smallest and not required[node.v, node.parents[node.slot, a]]:
             best, smallest = a, loss
     return best, smallest
 
 
 @kernel
-def grow(C, node, usable, cost, cap):
+def grow(C, node, usable, share, cap):
     """Add the best parent while that helps; True if only the cap stopped it."""
-    share = useful_share(cost)
-    while node.s[node.v] > COLLINEAR and any_addition(node, usable, share):
-        if node.count[0] >= cap:
-            return True
+    helps = any_addition(node, usable, share)
+    while helps and node.parents[node.slot, COUNT] < cap:
         w, _ = best_addition(node, usable)
         add_parent(C, node, w)
-    return False
+        helps = any_addition(node, usable, share)
+    return helps
 
 
 @kernel
 def shrink(C, node, required, cost):
     """Remove the least useful parent while that helps; True if one left."""
-    shrunk = False
-    while True:
-        a, loss = best_removal(node, required)
-        if a < 0 or loss >= np.expm1(cost) * residual_variance(node):
-            return shrunk
+    before, least = node.parents[node.slot, COUNT], np.expm1(cost)
+    a, loss = best_removal(node, required)
+    while a >= 0 and loss < least * residual_variance(node):
         remove_parent(C, node, a)
-        shrunk = True
+        a, loss = best_removal(node, required)
+    return node.parents[node.slot, COUNT] < before
 
 
 @kernel
 def grow_shrink(C, node, usable, required, cost, cap):
     """Alternate both until no single step helps; True if only the cap forbids one."""
-    score = np.inf
-    while True:
-        capped = grow(C, node, usable, cost, cap)
-        shrunk = shrink(C, node, required, cost)
-        before, score = score, local_score(node, cost)
-        if not shrunk or score >= before:
-            return capped
+    share, score = useful_share(cost), np.inf
+    capped, goes_on = False, True
+    while goes_on:
+        capped = grow(C, node, usable, share, cap)
+        goes_on = shrink(C, node, required, cost)
+        if goes_on:
+            before, score = score, local_score(node, cost)
+            goes_on = score < before
+    return capped

@@ -16,21 +16,20 @@ from typing import NamedTuple
 import numpy as np
 
 from skpapers.causal._kernels.node_state import (
+    BETA,
     COLLINEAR,
+    COUNT,
     TIE,
     Node,
+    S,
     add_parent,
     best_addition,
     clear_node,
-    delete_row,
     grow_shrink,
     kernel,
     local_score,
     make_node,
     set_parents,
-    set_zero,
-    solve_lower,
-    solve_upper,
 )
 
 LASSO_SLACK = 10  # variables that the lasso path may drop again after it looks hopeless
@@ -62,6 +61,51 @@ class Prefix(NamedTuple):
     M: np.ndarray
     y: np.ndarray
     beta: np.ndarray
+
+
+# Vectors and triangular factors ------------------------------------------------------
+
+
+@kernel
+def set_zero(x, k):
+    """Fill the first k entries (compiles far faster than a slice assignment)."""
+    for i in range(k):
+        x[i] = 0.0
+
+
+@kernel
+def solve_lower(L, k, x, start):
+    """Replace x by the solution of L x' = x, whose entries before start are 0."""
+    for i in range(start, k):
+        total = x[i]
+        for j in range(start, i):
+            total -= L[i, j] * x[j]
+        x[i] = total / L[i, i]
+
+
+@kernel
+def solve_upper(L, k, x):
+    """Replace x by the solution of Lᵀ x' = x."""
+    for i in range(k - 1, -1, -1):
+        x[i] /= L[i, i]
+        for j in range(i):
+            x[j] -= L[i, j] * x[i]
+
+
+@kernel
+def delete_row(L, k, a):
+    """Take row a out of a k x k factor; Givens rotations restore the triangle."""
+    for i in range(a, k - 1):
+        for j in range(i + 2):
+            L[i, j] = L[i + 1, j]
+    for j in range(a, k - 1):
+        radius = np.sqrt(L[j, j] * L[j, j] + L[j, j + 1] * L[j, j + 1])
+        cosine, sine = L[j, j] / radius, L[j, j + 1] / radius
+        L[j, j], L[j, j + 1] = radius, 0.0
+        for i in range(j + 1, k - 1):
+            left, right = L[i, j], L[i, j + 1]
+            L[i, j] = cosine * left + sine * right
+            L[i, j + 1] = cosine * right - sine * left
 
 
 # Regression on all predecessors ------------------------------------------------------
@@ -211,18 +255,14 @@ def most_true(mask):
 @kernel
 def node_view(node, v):
     """Return the node v, which keeps the columns up to v, in the same memory."""
-    m = v + 1
     return Node(
         v,
+        0,
+        v + 1,
         node.parents,
-        node.count,
-        node.L,
-        node.beta,
-        node.omega,
-        node.s[:m],
-        node.r[:m],
-        node.row[:m],
-        node.x,
+        node.factors,
+        node.given,
+        node.scratch,
     )
 
 
@@ -261,14 +301,14 @@ def sparse_parents(C, usable, required, cost, cap, backward, backward_cap):
                 for a in range(k):
                     start[full.columns[a]] = True
             set_parents(C, node, start)
-            over = grow_shrink(C, node, usable[v], required[v], cost, most)
+            over = grow_shrink(C, node, usable[v], required, cost, most)
             score = local_score(node, cost)
             if score < lowest - TIE:
                 lowest, capped[v] = score, over
                 for j in range(d):
                     support[v, j] = required[v, j]
-                for a in range(node.count[0]):
-                    support[v, node.parents[a]] = True
+                for a in range(node.parents[0, COUNT]):
+                    support[v, node.parents[0, a]] = True
     return support, capped
 
 
@@ -287,18 +327,15 @@ def initial_regression(C, prefix, full, node, usable, n_samples, s_v):
         return k, variance
     clear_node(C, node)
     most = min(n_samples - 2.0, n_samples / np.log(n_samples))
-    while node.count[0] + 1 <= most:
+    while node.parents[0, COUNT] + 1 <= most:
         w = best_addition(node, usable)[0]
-        if w < 0 or node.s[node.v] <= COLLINEAR:
+        if w < 0 or node.given[0, S, node.v] <= COLLINEAR:
             break
         add_parent(C, node, w)
-    k = node.count[0]
+    k = node.parents[0, COUNT]
     for a in range(k):
-        full.columns[a] = node.parents[a]
-        full.beta[a] = C[node.v, node.parents[a]]
-    solve_lower(node.L, k, full.beta, 0)
-    solve_upper(node.L, k, full.beta)
-    return k, node.s[node.v]
+        full.columns[a], full.beta[a] = node.parents[0, a], node.factors[0, BETA, a]
+    return k, node.given[0, S, node.v]
 
 
 class Path(NamedTuple):
