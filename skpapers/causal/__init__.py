@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Graphs and effects of causes from tables."""
 
-from skpapers.causal._balance_display import BalanceDisplay
-from skpapers.causal._balancing import EntropyBalancing, balance_weights
+from skpapers.causal._balancing import (
+    BalanceDisplay,
+    EntropyBalancing,
+    balance_weights,
+)
 from skpapers.causal._colide import CoLiDE, colide_batch
 from skpapers.causal._display import DAGDisplay
 from skpapers.causal._effects import effect_intervals
