@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """CoLiDE on batches and in array libraries, against the compiled path."""
 
-import warnings
+import os
 
 import array_api_strict
 import numpy as np
@@ -30,6 +30,9 @@ from skpapers.causal._kernels import colide as kernels
 from skpapers.datasets import make_linear_sem
 from skpapers.metrics import is_dag
 from skpapers.utils._array_api import array_namespace, to_numpy
+
+# At a coarse learning rate Adam may jump to and fro across a kink until the end.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 NOISES = ["equal", "nonequal"]
 FAST = {"learning_rate": 1e-2}  # 600 iterations a stage, 2100 in the last one
@@ -201,7 +204,7 @@ def test_problems_come_back_into_the_domain(library, global_random_seed):
 def test_a_stage_is_repeated_only_where_it_failed(library, global_random_seed):
     """Starts with a spectral radius above s fail at once; the others go on."""
     plan = plan_of()
-    radii = np.array([0.1, 0.5, 0.1, 0.95])
+    radii = np.array([0.1, 0.55, 0.1, 0.95])
     C = covariances(global_random_seed)
     here, alpha = hand_over(C, library), hand_over(np.full(4, 0.05), library)
     path = ArrayPath(plan, here, alpha)
@@ -209,7 +212,6 @@ def test_a_stage_is_repeated_only_where_it_failed(library, global_random_seed):
     path.W = hand_over(W, library)
     record = path.run(Stage(mu=0.1, s=0.3, max_iter=20))
     assert (record["s"] > radii).all()
-    assert_allclose((record["s"] - 0.3) % 0.1 % 0.1, 0, atol=0.1 + 1e-9)
     assert record["s"][0] == record["s"][2] == 0.3
     assert record["s"][1] == pytest.approx(0.6)
     assert record["s"][3] == pytest.approx(1.0)
@@ -277,10 +279,8 @@ def test_a_problem_does_not_feel_the_others(global_random_seed):
     C = covariances(global_random_seed)
     alpha = np.array([0.01, 0.05, 0.2, 3.0])
     params = FAST | {"engine": "array_api", "tol": 1e-5, "early_exit": 6}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        together = colide_batch(C, alpha, **params)
-        alone = [colide_batch(C[b], alpha[b], **params) for b in range(4)]
+    together = colide_batch(C, alpha, **params)
+    alone = [colide_batch(C[b], alpha[b], **params) for b in range(4)]
     assert len(set(together.n_iter.tolist())) > 1
     for name, value in together.items():
         expected = np.stack([one[name] for one in alone])
@@ -325,8 +325,6 @@ def test_constant_columns_stay_alone(engine, noise, init, global_random_seed):
 
 
 @pytest.mark.parametrize("engine", ["compiled", "array_api"])
-# A large alpha makes Adam jump to and fro across the kinks.
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_prior_knowledge_in_a_batch(engine, global_random_seed):
     C = covariances(global_random_seed)
     found = colide_batch(
@@ -456,15 +454,9 @@ def test_errors(arguments, kwargs, error, match):
 
 
 def dispatch():
-    if not sklearn.get_config().get("array_api_dispatch") and not _scipy_dispatches():
+    if os.environ.get("SCIPY_ARRAY_API") != "1":
         pytest.skip("set SCIPY_ARRAY_API=1 before scipy is imported")
     return sklearn.config_context(array_api_dispatch=True)
-
-
-def _scipy_dispatches():
-    import os
-
-    return os.environ.get("SCIPY_ARRAY_API") == "1"
 
 
 @pytest.mark.parametrize("library", LIBRARIES[1:])
@@ -508,7 +500,6 @@ ADAM = CoLiDE(solver="adam", learning_rate=1e-2)
 
 @parametrize_with_checks([ADAM])
 @pytest.mark.filterwarnings("ignore::skpapers.utils.DataConditionWarning")
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_scikit_learn_contract_of_the_array_path(estimator, check):
     check(estimator)
 
