@@ -3,14 +3,24 @@
 
 The families are loaded when they are first touched, so that ``import skpapers`` costs
 nothing: ``skpapers.causal``, ``skpapers.datasets``, ``skpapers.linear_model``,
-``skpapers.metrics``, ``skpapers.solvers``, ``skpapers.utils``.
+``skpapers.metrics``, ``skpapers.optim``, ``skpapers.policy``, ``skpapers.solvers``,
+``skpapers.utils``.
 """
 
 from importlib import import_module
 
 __version__ = "0.1.0.dev0"
 
-_SUBPACKAGES = ("causal", "datasets", "linear_model", "metrics", "solvers", "utils")
+_SUBPACKAGES = (
+    "causal",
+    "datasets",
+    "linear_model",
+    "metrics",
+    "optim",
+    "policy",
+    "solvers",
+    "utils",
+)
 
 __all__ = ["__version__", *_SUBPACKAGES]
 
