@@ -53,6 +53,7 @@ def numeric(function, w, step=1e-6):
     return np.array(rows)
 
 
+@pytest.mark.kernels
 @each_loss
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 @pytest.mark.parametrize("intercept", [True, False])
@@ -298,6 +299,7 @@ def test_float32_stays_float32():
     np.testing.assert_allclose(point.hessian(), expected, atol=1e-6)
 
 
+@pytest.mark.kernels
 def test_sparse_designs_that_are_not_canonical():
     rows, columns = np.array([0, 0, 1, 1]), np.array([1, 1, 1, 0])
     X = sp.csr_matrix((np.ones(4), columns, np.array([0, 2, 4])), shape=(2, 2))

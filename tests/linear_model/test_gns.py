@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Logistic and generalised linear models by gradient-normalised Newton steps."""
 
+import os
 import warnings
 
 import numpy as np
@@ -28,6 +29,10 @@ from skpapers.linear_model import GNSGLMRegressor, GNSLogisticRegression
 from skpapers.linear_model._glm_losses import GLMObjective, make_loss
 from skpapers.linear_model._gns._fit import HESSIANS, METRICS
 
+needs_dispatch = pytest.mark.skipif(
+    os.environ.get("SCIPY_ARRAY_API") != "1",
+    reason="set SCIPY_ARRAY_API=1 before scipy is imported",
+)
 TIGHT = {"tol": 1e-10, "max_iter": 2000}
 
 
@@ -333,6 +338,7 @@ def test_float32_stays(n_classes, kind):
     assert ours.converged_
 
 
+@needs_dispatch
 @pytest.mark.parametrize("library", ["torch", "array_api_strict"])
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("hess", ["exact", "cg"])
@@ -384,6 +390,30 @@ def test_verbose(capsys):
     assert "gradient" in lines[0]
 
 
+class ThreeIterations:
+    """A callback that asks to stop at the end of the third iteration."""
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context, **kwargs):
+        pass
+
+    def on_fit_task_end(self, estimator, context, **kwargs):
+        return context.task_name == "iteration" and context.task_id == 2
+
+
+def test_callbacks_see_the_iterations_and_may_stop():
+    pytest.importorskip("sklearn.callback")  # scikit-learn 1.9
+    X, y, _ = classes(0)
+    model = GNSLogisticRegression().set_callbacks(ThreeIterations()).fit(X, y)
+    assert model.n_iter_ == 3
+    assert not model.converged_
+
+
 def test_too_few_iterations_are_told():
     X, y, _ = classes(0)
     with pytest.warns(ConvergenceWarning, match="max_iter=1"):
@@ -427,7 +457,7 @@ def test_failed_fit_leaves_the_old_one():
 def test_auto_takes_products_where_the_matrix_is_large():
     X, y = classes(0, n=2000, p=60, n_classes=30)[:2]
     assert GNSLogisticRegression().fit(X, y).hess_ == "cg"
-    wide = sp.random_array((50, 5000), density=0.01, rng=np.random.default_rng(0))
+    wide = sp.random(50, 5000, density=0.01, random_state=0)
     labels = np.arange(50) % 2
     assert GNSLogisticRegression().fit(wide.tocsr(), labels).hess_ == "cg"
 
@@ -493,6 +523,7 @@ def test_glm_of_zeros_and_wide_tables():
     assert GNSGLMRegressor("poisson").fit(X, np.arange(10.0)).converged_
 
 
+@needs_dispatch
 @pytest.mark.parametrize("library", ["torch", "array_api_strict"])
 def test_glm_other_array_libraries(library):
     xp = pytest.importorskip(library)

@@ -26,7 +26,7 @@ from skpapers.linear_model._gns._fit import (
     choose_hessian,
     start_search,
 )
-from skpapers.solvers._gns import CONVERGED, MESSAGES, PRECISION
+from skpapers.solvers._gns import CONVERGED, MESSAGES, PRECISION, STOPPED
 from skpapers.utils._array_api import (
     array_namespace,
     check_same_namespace,
@@ -47,6 +47,7 @@ class _Steps:
 
     def __init__(self, search, max_iter, verbose):
         self.search, self.max_iter, self.verbose = search, max_iter, verbose
+        self.finished = False
 
     def __len__(self):
         return self.max_iter
@@ -61,6 +62,7 @@ class _Steps:
                     f"radius {last['gamma']:.1e}, trials {last['trials']}"
                 )
             yield self.search.n_iter
+        self.finished = True
 
 
 class GNSModel(CallbackSupportMixin, DocumentedEstimator):
@@ -131,6 +133,8 @@ class GNSModel(CallbackSupportMixin, DocumentedEstimator):
             steps = _Steps(search, self.max_iter, self.verbose)
             for _ in reported(self, steps, "iteration"):
                 pass
+        if not steps.finished:  # a callback has asked to stop
+            search.status = STOPPED
         self._warn(search, objective)
         self._store(search, objective, search.curvature.hess)
 
@@ -152,7 +156,7 @@ class GNSModel(CallbackSupportMixin, DocumentedEstimator):
         return start.ravel()
 
     def _warn(self, search, objective):
-        if search.status in (CONVERGED, PRECISION):
+        if search.status in (CONVERGED, PRECISION, STOPPED):
             return
         warnings.warn(
             f"{MESSAGES[search.status]} The gradient has dual norm {search.norm:.1e} > "
@@ -196,7 +200,7 @@ class GNSModel(CallbackSupportMixin, DocumentedEstimator):
     def _predictor(self, X, method):
         """Return the linear predictor, (n,) or (n, K)."""
         X = self._read(X, method)
-        xp = np if issparse(X) else array_namespace(X)
+        xp = array_namespace(self.coef_)
         coef = xp.astype(self.coef_, X.dtype, copy=False)
         intercept = xp.astype(self.intercept_, X.dtype, copy=False)
         return X @ coef.T + intercept if coef.ndim == 2 else X @ coef + intercept
