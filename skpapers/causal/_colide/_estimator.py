@@ -98,8 +98,7 @@ class CoLiDE(BaseLinearDAG):
         until the graph is acyclic. It is a weight in the units of the data: lower it if
         effects per unit are small.
 
-    init : array-like of shape (`n_features_in_`, `n_features_in_`) or "order", \
-            default=None
+    init : "order" or array-like of shape (n_features, n_features), default=None
         Weighted adjacency of a DAG to start from, None for the empty graph. Its
         forbidden edges are ignored. "order" searches a causal order first and starts
         from the graph of lowest score along it; of the stages only the last one
