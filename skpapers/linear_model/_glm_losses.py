@@ -234,6 +234,16 @@ class GLMPoint:
             loss = float(objective.xp.sum(rows, dtype=objective.xp.float64))
         return loss + 0.5 * float(np.sum(objective.penalty * self.W**2))
 
+    @property
+    def scale(self):
+        """The size of what was summed up to the objective, for its rounding error."""
+        objective = self.objective
+        if objective.loss.bounded_below_by_zero:
+            return abs(self.value)
+        xp = objective.xp
+        size = xp.sum(objective.weight * xp.abs(self._rows[0]), dtype=xp.float64)
+        return max(float(size), abs(self.value))
+
     @cached_property
     def residual(self):
         """Derivatives of the losses of the rows in eta, (n,) or (K, n), unweighted."""

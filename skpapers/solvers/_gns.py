@@ -60,7 +60,7 @@ class Search:
     ----------
     evaluate : callable
         From x to a point: an object with ``value`` and ``gradient``, computed when they
-        are asked for.
+        are asked for, and if it knows better than the value, the ``scale`` of rounding.
     x0 : ndarray of shape (n,)
         Start.
     curvature : object
@@ -159,7 +159,7 @@ class Search:
         """Return the accepted (x, point, norm) or None, and the number of trials."""
         point = self.point
         f, g = point.value, point.gradient
-        slack = self.rounding * abs(f)
+        slack = self.rounding * getattr(point, "scale", abs(f))
         model = self.curvature.model(point, self.n_iter)
         largest = 0.0
         for trial in range(1, self.max_trials + 1):

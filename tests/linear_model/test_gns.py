@@ -523,6 +523,17 @@ def test_glm_of_zeros_and_wide_tables():
     assert GNSGLMRegressor("poisson").fit(X, np.arange(10.0)).converged_
 
 
+def test_glm_objective_near_zero(global_random_seed):
+    """There its value says nothing of its rounding error."""
+    X, _, _ = counts(global_random_seed)
+    rng = np.random.default_rng(global_random_seed)
+    y = 1 + 1e-4 * rng.standard_normal(len(X))
+    y *= np.e / y.mean()
+    model = GNSGLMRegressor("poisson", alpha=1e-3, tol=1e-13).fit(X, y)
+    assert abs(model.objective_) < 1e-6
+    assert model.converged_
+
+
 @needs_dispatch
 @pytest.mark.parametrize("library", ["torch", "array_api_strict"])
 def test_glm_other_array_libraries(library):
