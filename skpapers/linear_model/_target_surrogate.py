@@ -70,7 +70,8 @@ class TargetSurrogateClassifier(ClassifierMixin, BaseTargetSurrogate):
     evaluations of the loss as possible: each one pays for an exact step of a linear
     model, or for many steps of a network. It is meant for ranking losses over all
     pairs of rows, simulators and the like. For the plain logistic loss of a linear
-    model `sklearn.linear_model.LogisticRegression(solver="newton-cholesky")` is faster.
+    model a Newton method is the first choice, as in
+    `sklearn.linear_model.LogisticRegression(solver="newton-cholesky")`.
 
     Parameters
     ----------

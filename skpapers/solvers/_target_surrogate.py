@@ -315,8 +315,8 @@ def minimize_target_surrogate(
     for its value and its gradient by z, builds a surrogate of it in the space of
     targets, and takes many cheap steps on x there. Use it where a call of the loss
     costs far more than an evaluation of the model: losses over all pairs of rows,
-    simulators, queries to people or services. Where the gradient is cheap, Newton
-    methods are faster.
+    simulators, queries to people or services. Where the Hessian is cheap, Newton
+    methods are the first choice.
 
     Parameters
     ----------
