@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "asv_bench"
-METHODS = ("colide", "learners", "sachs", "sortability", "topological_swap")
+METHODS = (
+    "bic_order_search",
+    "colide",
+    "gns",
+    "learners",
+    "sachs",
+    "sortability",
+    "target_surrogates",
+    "topological_swap",
+)
 
 
 @pytest.fixture
