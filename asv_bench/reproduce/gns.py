@@ -506,10 +506,9 @@ def one_hot(n, levels, seed=0):
         columns.append(code + offset)
         offset += size
     k = len(levels)
-    X = sp.csr_array(
-        (np.ones(n * k), np.column_stack(columns).ravel(), np.arange(0, n * k + 1, k)),
-        shape=(n, offset),
-    )
+    starts = np.arange(0, n * k + 1, k, dtype=np.int32)
+    flat = np.column_stack(columns).ravel().astype(np.int32)
+    X = sp.csr_array((np.ones(n * k), flat, starts), shape=(n, offset))
     return X, rng.random(n) < 1 / (1 + np.exp(-eta))
 
 
@@ -559,18 +558,18 @@ def profile_problems(quick):
     if quick:
         return
     rng = np.random.default_rng(0)
-    yield many_classes()
-    yield two_classes()
-    yield bad_units()
+    yield many_classes(5000)
+    yield two_classes(10_000)
+    yield bad_units(3000)
     X, y = make_classification(
-        20_000, 40, n_informative=20, weights=[0.99], random_state=1
+        10_000, 40, n_informative=20, weights=[0.99], random_state=1
     )
     yield Problem("one class rare", X, y, 1e-5)
     X, y = make_classification(
         5000, 50, class_sep=4.0, n_informative=20, random_state=2
     )
     yield Problem("nearly separable", X, y, 1e-7)
-    steps = rng.standard_normal((10_000, 100))
+    steps = rng.standard_normal((4000, 100))
     X = 0.05 * np.cumsum(steps, axis=1) + 0.02 * steps
     y = rng.random(len(X)) < 1 / (1 + np.exp(-X @ rng.standard_normal(100)))
     yield Problem("correlated columns", X, y, 1e-5)
@@ -579,7 +578,7 @@ def profile_problems(quick):
     yield Problem("more columns than rows", X, y, 1e-3)
     X, y = make_classification(5000, 50, n_informative=30, n_classes=5, random_state=3)
     yield Problem("units logspace(-1, 1)", X * np.logspace(-1, 1, 50), y, 1e-4)
-    X, y = one_hot(20_000, [300, 100, 50, 20, 10], seed=1)
+    X, y = one_hot(10_000, [300, 100, 50, 20, 10], seed=1)
     yield Problem("one-hot, sparse", X, y, 1e-5)
     if adult() is not None:
         yield adult_standardised()
