@@ -224,9 +224,9 @@ class CoLiDE(BaseLinearDAG):
     matrices of memory. Up to a few hundred columns are practical.
 
     For equal noise levels ``init="order"`` finds lower scores and better graphs than
-    the path from the empty graph, in a tenth of the time, and ``refit="bic"`` then does
-    better still. For unequal noise levels it finds lower scores too and *worse* graphs:
-    the true order has a larger score than those that are found.
+    the path from the empty graph, in a fraction of the time, and ``refit="bic"`` then
+    does better still. For unequal noise levels the graphs are *worse*, even where the
+    score is lower: the true order is not that of the lowest score.
 
     With array API dispatch enabled (`sklearn.set_config`), "adam" runs on the device of
     the table. Tables in host memory, those of PyTorch on the processor too, are left to
