@@ -87,6 +87,7 @@ def minimize_constrained(
     beta=0.1,
     xi_B=0.1,
     theta="adaptive",
+    scale=True,
     accuracy="practical",
     inner_max_iter=None,
     hess_modification="shift",
@@ -96,6 +97,11 @@ def minimize_constrained(
     return_history=False,
 ):
     """Minimise a smooth function under equality constraints by Newton's method.
+
+    Every step solves the Newton-KKT system for x and the multipliers together, and is
+    damped by the exact augmented Lagrangian of [1]_, which a full step lowers near a
+    solution. The system is solved by a factorisation that suits its structure, by a
+    Krylov iteration, or, as in the paper, by random sketches.
 
     Parameters
     ----------
@@ -114,18 +120,125 @@ def minimize_constrained(
         Lagrangian.
     constraints : constraint or sequence of constraints, default=()
         `scipy.optimize.LinearConstraint` and `scipy.optimize.NonlinearConstraint` with
-        ``lb == ub``, or dicts of type "eq". Jacobians may be sparse.
+        ``lb == ub``, or dicts of type "eq", which may have a key "hess" with a
+        function of x and the multipliers. Jacobians may be sparse, and Hessians have
+        the choices of `hess`; where none is given they are learnt by symmetric updates
+        of rank one.
     args : tuple, default=()
         Further arguments of `fun`, `jac` and `hess`.
     lam0 : array-like of shape (m,), default=None
         First multipliers; None is zeros.
+    solver : str, default="auto"
+        How the Newton system is solved: "ldl" (dense symmetric indefinite), "schur"
+        (Cholesky of the Hessian, or its diagonal, and of the Schur complement),
+        "nullspace" (dense, for m near n), "sparse" (sparse LU), "minres" or "gmres"
+        (Krylov iterations behind the constraint preconditioner) or "sketch". "auto"
+        chooses by structure; see Notes.
+    sketch : str or callable, default="kaczmarz"
+        Distribution of the sketches of ``solver="sketch"``: "kaczmarz" (rows of the
+        system), "kaczmarz_norm" (rows with probabilities like their squared norms),
+        "subsample" (fresh blocks of rows), "gaussian", "countsketch", or a function
+        ``sketch(rng, N, s)`` that returns an array or sparse matrix of shape (N, s).
+    block_size : int, default=None
+        Columns s of a sketch; None is 1 for the Kaczmarz sketches and (n + m) / 8 for
+        the others. With "kaczmarz", the blocks are a partition whose factors are kept
+        during an iteration.
+    sketch_scaling : {"equilibrate", "preconditioner", "none"}, default="equilibrate"
+        What is done to the system before it is sketched: symmetric equilibration, the
+        constraint preconditioner, or nothing.
+    tol : float, default=1e-6
+        Largest norm of the KKT residual (g + G'lam, c) to stop at.
+    max_iter : int, default=200
+        Largest number of Newton steps.
+    eta1, eta2 : float, default=1.0, 0.1
+        First penalties of ``||c||^2`` and ``||g + G'lam||^2``. They change by factors
+        nu**2 and 1 / nu where a step is no direction of descent.
+    delta : float, default=0.1
+        First accuracy of ``accuracy="paper"``.
+    nu : float, default=1.5
+        Factor of the penalties, above 1.
+    beta : float, default=0.1
+        Part of the predicted decrease that a step must bring, below 0.5.
+    xi_B : float, default=0.1
+        Smallest curvature on the null space of G that is made by a shift; with `scale`
+        times the size of the first Hessian where that is below one.
+    theta : float or "adaptive", default="adaptive"
+        Factor in (0, 1] of the accuracy of inexact steps; "adaptive" falls with the
+        KKT residual, which makes the convergence superlinear.
+    scale : bool, default=True
+        Whether the penalties are relative to the sizes of the Hessian and of the rows
+        of G, so that they do not depend on units. Where this gets stuck, the
+        iteration starts again without.
+    accuracy : {"practical", "paper"}, default="practical"
+        Rule for inexact steps: a relative residual of 0.1 theta and a tested descent,
+        or the worst-case bound of the paper.
+    inner_max_iter : int, default=None
+        Largest number of inner iterations a step; None is 10**6 single rows, 20000
+        blocks, ``max(4 n, 200)`` for "minres" and 1000 for "gmres".
+    hess_modification : {"shift", "norm"}, default="shift"
+        What is added to a Hessian that is not positive definite on the null space of
+        G: the smallest multiple of the identity that helps, or xi_B plus its Frobenius
+        norm, as in the paper.
+    random_state : int, RandomState instance or None, default=None
+        Source of the sketches.
+    callback : callable, default=None
+        Called after every iteration as ``callback(x)`` or, if that is the name of its
+        only parameter, ``callback(intermediate_result=OptimizeResult)``. To return True
+        or to raise StopIteration stops.
+    verbose : int, default=0
+        1 prints a last line, 2 one line an iteration.
+    return_history : bool, default=False
+        Whether the result has `history`.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
-        With x, fun, jac, lam (multipliers of the Lagrangian f + lam'c, stacked), v (one
-        array a constraint object), optimality, constr_violation, kkt, nit, nfev, njev,
-        nhev, penalty, status, success and message.
+        With
+
+        - x, fun, jac: the point, f and its gradient;
+        - lam, v: multipliers of the Lagrangian f + lam'c, stacked, and as a list of one
+          array a constraint object;
+        - kkt, optimality, constr_violation: norm of the KKT residual, largest entry of
+          g + G'lam, largest entry of c;
+        - success, status, message: 0 converged, 1 max_iter, 2 stopped by the callback,
+          3 limit of precision, 4 unbounded below, 5 no feasible point found, 6 failed
+          (NaN in a Hessian, singular system);
+        - nit, nfev, njev, nhev, n_inner, penalty, solver: counts, the last
+          (eta1, eta2), and how the system was solved;
+        - history: a list of dicts, one an iteration, with fun, kkt, optimality,
+          constr_violation, seconds, eta1, eta2, delta and, after a step, alpha, merit,
+          merit_before, slope, size, tau, n_inner and residual.
+
+    Raises
+    ------
+    ValueError
+        If linear constraints contradict each other (the message names the rows), there
+        are more constraints than variables, a constraint is an inequality, something
+        is NaN or infinite in the constraints or at x0, or a callback returns a wrong
+        shape.
+
+    Warns
+    -----
+    DataConditionWarning
+        If linear constraints are redundant. They are left out, with multiplier 0.
+
+    Notes
+    -----
+    With N = n + m, a step costs N^3 / 3 operations by "ldl" or by "schur" with a dense
+    Hessian, m^2 n by "schur" with a diagonal one, what the fill-in costs by "sparse",
+    and one product with the Hessian an inner iteration by "minres". "auto" takes
+    "schur" for positive diagonal Hessians, "sparse" for sparse ones, "minres" for
+    operators; for dense ones "ldl" up to N = 100, "nullspace" where m > n / 2, else
+    "schur".
+    Sketches cost N operations a row, but their number grows with the square of the
+    condition number of the system: they are there to reproduce the paper, and for
+    users' own sketches. The multipliers are derivatives: lam_i is minus the change of
+    the optimal f for a unit of the right-hand side b_i of A x = b.
+
+    References
+    ----------
+    .. [1] I. Hong, S. Na, M. W. Mahoney, M. Kolar, "Constrained optimization via exact
+       augmented Lagrangian and randomized iterative sketching", ICML 2023.
 
     Examples
     --------
@@ -141,8 +254,8 @@ def minimize_constrained(
     (array([1., 2., 2.]), array([-1.]))
     """
     x0 = _check_start(x0)
-    numbers = {"eta1": eta1, "eta2": eta2, "delta": delta, "nu": nu, "beta": beta}
-    _check_numbers(numbers | {"xi_B": xi_B, "tol": tol}, max_iter, theta)
+    penalties = {"eta1": eta1, "eta2": eta2, "delta": delta, "nu": nu, "beta": beta}
+    _check_numbers(penalties | {"xi_B": xi_B, "tol": tol}, max_iter, theta)
     _check_choice("solver", solver, SOLVERS)
     _check_choice("hess_modification", hess_modification, MODIFICATIONS)
     _check_choice("accuracy", accuracy, ACCURACIES)
@@ -154,37 +267,38 @@ def minimize_constrained(
     parsed = parse_constraints(constraints, x0.size)
     _drop_redundant(parsed)
     problem = Problem(fun, jac, hess, args, parsed, x0.size)
-    first = problem.point(x0, first=True)
-    m = first.G.m
-    if m > x0.size:
+    start = problem.point(x0, first=True)
+    if start.G.m > x0.size:
         raise ValueError(
-            f"There are more constraints ({m}) than variables ({x0.size}): in general "
-            "no point fulfils them all."
+            f"There are more constraints ({start.G.m}) than variables ({x0.size}): in "
+            "general no point fulfils them all."
         )
     mask = _kept_rows(parsed)
-    lam = _check_multipliers(lam0, mask)
-    merit = Merit(eta1, eta2, delta, nu, beta)
-    shifts = Shifts(xi_B, hess_modification)
+    start = Iterate(start, _check_multipliers(lam0, mask))
 
-    def engine(H, G):
+    def make_engine(H, G, size):
+        # with a small Hessian, a curvature of xi_B is a step that is far too short
+        xi = xi_B if size is None else xi_B * min(1.0, size)
+        shifts = Shifts(xi, hess_modification)
         name = choose(H, G) if solver == "auto" else solver
         if name in DIRECT:
             return ExactSteps(DIRECT[name](shifts))
         if name in KRYLOV:
             inner = KRYLOV[name](shifts, inner_max_iter)
         else:
-            rng = check_random_state(random_state)
-            choice = (sketch, block_size, sketch_scaling, inner_max_iter)
-            inner = SketchAndProject(shifts, *choice, rng)
+            choice = (sketch, block_size, sketch_scaling, inner_max_iter, rng)
+            inner = SketchAndProject(shifts, *choice)
         return InexactSteps(inner, xi_B, theta, accuracy, tol)
 
-    report = _Report(callback, verbose)
-    loop = Loop(problem, engine, merit, tol, max_iter, report)
-    outcome = loop.run(Iterate(first, lam))
+    rng = check_random_state(random_state)
+    loop = Loop(problem, make_engine, tol, max_iter, _Report(callback, verbose))
+    outcome = loop.run(start, Merit(**penalties, scaled=scale))
+    if scale and outcome.status in (PRECISION, FAILED):
+        outcome = loop.run_again(start, Merit(**penalties), outcome)
     outcome.status, words = _words(outcome, problem, tol, max_iter)
     result = result_of(outcome, problem, words)
     result.lam, result.v = _restore(result.lam, mask, parsed)
-    result.penalty = (merit.eta1, merit.eta2)
+    result.penalty = (loop.merit.eta1, loop.merit.eta2)
     result.solver = getattr(loop.engine, "name", None)
     if return_history:
         result.history = outcome.history

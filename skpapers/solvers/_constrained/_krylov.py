@@ -29,6 +29,7 @@ from skpapers.solvers._constrained._matrices import (
 FLOOR = 0.01  # part of the mean diagonal of B below which entries of D do not fall
 FLAT = 1e-10  # curvature below this part of the largest seen counts as none
 GROWTH = 8.0
+NOISE = 1e-15  # residuals below this part of what cancels in them are rounding
 STALLED = 0.999  # no better residual than this in 50 iterations: rounding
 
 
@@ -126,9 +127,13 @@ class ProjectedResiduals:
 
     def _reset(self):
         """Start conjugate residuals from the present dx."""
-        self.r = self.r1 - self._product(self.dx)
+        image = self._product(self.dx)
+        self.r = self.r1 - image
         self.u, self.v = self.preconditioner.solve(self.r)
-        self.r = self.r - self.G.tdot(self.v)
+        pull = self.G.tdot(self.v)
+        self.r = self.r - pull
+        parts = (self.r1, image, pull)
+        self.noise = NOISE * sum(float(np.linalg.norm(part)) for part in parts)
         self.p, self.q = self.u, None
         self.curvature = None
 
@@ -140,7 +145,7 @@ class ProjectedResiduals:
             if size < STALLED * best:
                 best, since = size, 0
             since += 1
-            if size <= goal or used >= self.limit or since > 50:
+            if size <= max(goal, self.noise) or used >= self.limit or since > 50:
                 break
             used += 1
             if not self._iterate():
@@ -248,7 +253,8 @@ class PreconditionedGMRES:
         operator = LinearOperator((N, N), matvec=self._product, dtype=float)
         inverse = LinearOperator((N, N), matvec=self._precondition, dtype=float)
         rest = self.rhs - self._product(self.z)
-        if not np.any(rest):
+        noise = NOISE * float(np.linalg.norm(self.rhs))
+        if np.linalg.norm(rest) <= max(goal, noise):
             return 0
 
         def count_one(_):
@@ -258,7 +264,7 @@ class PreconditionedGMRES:
             operator,
             rest,
             rtol=0.0,
-            atol=goal,
+            atol=max(goal, noise),
             M=inverse,
             restart=restart,
             maxiter=rounds,

@@ -16,6 +16,8 @@ new penalties cost nothing once the three numbers are there.
 
 import numpy as np
 
+from skpapers.solvers._constrained._matrices import hessian_diagonal, hessian_dot
+
 ETA1_CAP, ETA2_CAP = 1e8, 1e-8
 DELTA_FLOOR = 1e-6
 
@@ -31,10 +33,29 @@ class Merit:
         Weights of the constraints and of the variables.
     """
 
-    def __init__(self, eta1, eta2, delta, nu, beta, U=1.0, V=1.0):
+    def __init__(self, eta1, eta2, delta, nu, beta, scaled=False):
         self.eta1, self.eta2, self.delta = eta1, eta2, delta
         self.nu, self.beta = nu, beta
-        self.U, self.V = U, V
+        self.U, self.V = 1.0, 1.0
+        self.scaled, self.h = scaled, None
+
+    def weigh(self, H, G):
+        """Choose U and V from sizes of H and of the rows of G, if that is wanted."""
+        if not self.scaled:
+            return
+        if self.h is None:
+            d = hessian_diagonal(H)
+            if d is None:
+                probes = np.random.default_rng(0).choice([-1.0, 1.0], (3, G.n))
+                d = np.array([abs(p @ hessian_dot(H, p)) / G.n for p in probes])
+            h = float(np.mean(np.abs(d)))
+            self.h = h if h > 0 else 1.0
+            self.norms = np.zeros(G.m)
+            self.V = 1 / self.h
+        norms = G.row_norms()
+        if np.any(norms > 2 * self.norms):
+            self.norms = np.maximum(norms, self.norms)
+            self.U = self.h / np.where(self.norms > 0, self.norms, 1.0) ** 2
 
     def value(self, f, c, gL, lam):
         """Return M."""

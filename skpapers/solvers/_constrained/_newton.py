@@ -137,43 +137,50 @@ class Loop:
     ----------
     problem : Problem
         The callbacks.
-    engine : callable
-        From the first Hessian and Jacobian to what makes steps.
-    merit : Merit
-        Penalties.
+    make_engine : callable
+        From the first Hessian and Jacobian, and the size of the former or None, to
+        what makes steps.
     tol, max_iter : float, int
         When to stop.
-    report : callable, default=None
+    report : callable
         Takes the record and the iterate after every step; True stops.
     """
 
-    def __init__(self, problem, engine, merit, tol, max_iter, report=None):
-        self.problem, self.make_engine, self.merit = problem, engine, merit
+    def __init__(self, problem, make_engine, tol, max_iter, report):
+        self.problem, self.make_engine = problem, make_engine
         self.tol, self.max_iter, self.report = tol, max_iter, report
-        self.engine = None
+        self.start = time.perf_counter()
 
-    def run(self, iterate):
+    def run(self, iterate, merit, nit=0, n_inner=0, history=None):
         """Iterate from a start to an `Outcome`."""
-        start = time.perf_counter()
-        history, n_inner, self.f0 = [], 0, iterate.point.f
-        record = self._record(iterate, start)
-        for nit in range(self.max_iter + 1):
+        self.merit, self.engine, self.f0 = merit, None, iterate.point.f
+        history = [] if history is None else history
+        record = self._record(iterate)
+        while True:
             history.append(record)
-            stop = self.report is not None and self.report(record, iterate)
+            stop = self.report(record, iterate)
             status, detail = self._state(iterate, nit, stop), ""
             if status is None:
                 try:
-                    iterate, record, detail = self._advance(iterate, start)
-                except Evaluation as error:
-                    status, detail = FAILED, str(error)
-                except FactorisationError as error:
+                    iterate, record, detail = self._advance(iterate)
+                except (Evaluation, FactorisationError) as error:
                     status, detail = FAILED, str(error)
                 else:
-                    n_inner += record.get("n_inner", 0)
+                    n_inner += record["n_inner"]
                     status = PRECISION if detail else None
             if status is not None:
                 return Outcome(iterate, status, nit, n_inner, history, detail)
-        raise AssertionError("unreachable")
+            nit += 1
+
+    def run_again(self, iterate, merit, outcome):
+        """Start again with another merit; return the better outcome."""
+        self.problem.forget()
+        so_far = (outcome.nit, outcome.n_inner, outcome.history)
+        again = self.run(iterate, merit, *so_far)
+        if again.status == CONVERGED or again.iterate.kkt < outcome.iterate.kkt:
+            return again
+        outcome.nit, outcome.n_inner = again.nit, again.n_inner
+        return outcome
 
     def _state(self, iterate, nit, stop):
         """Return the status to stop with, or None."""
@@ -187,7 +194,7 @@ class Loop:
             return UNBOUNDED
         return MAX_ITER if nit == self.max_iter else None
 
-    def _record(self, iterate, start, **more):
+    def _record(self, iterate, **more):
         return {
             "fun": iterate.point.f,
             "kkt": iterate.kkt,
@@ -196,16 +203,17 @@ class Loop:
             "eta1": self.merit.eta1,
             "eta2": self.merit.eta2,
             "delta": self.merit.delta,
-            "seconds": time.perf_counter() - start,
+            "seconds": time.perf_counter() - self.start,
             **more,
         }
 
-    def _advance(self, iterate, start):
+    def _advance(self, iterate):
         """Return the next iterate, its record, and a word if nothing moved."""
         merit, point = self.merit, iterate.point
         H = self.problem.hessian(point, iterate.lam)
+        merit.weigh(H, point.G)
         if self.engine is None:
-            self.engine = self.make_engine(H, point.G)
+            self.engine = self.make_engine(H, point.G, merit.h)
         size = merit.size(point.c, iterate.gL)
         step, parts = self.engine.direction(H, iterate, merit, size)
         slope = merit.slope(parts)
@@ -217,7 +225,6 @@ class Loop:
             word = ""
         record = self._record(
             new,
-            start,
             alpha=alpha,
             merit_before=before,
             merit=after,
@@ -233,25 +240,30 @@ class Loop:
         """Backtrack; return the accepted iterate (or None), alpha and the merit."""
         merit, alpha = self.merit, 1.0
         for _ in range(HALVINGS):
-            trial = self._trial(iterate, step, alpha)
-            if trial is not None:
-                point = trial.point
-                after = merit.value(point.f, point.c, trial.gL, trial.lam)
-                if after <= before + alpha * merit.beta * slope:
-                    return trial, alpha, after
-                # below the rounding of M only the residual can tell
-                if abs(alpha * slope) < ROUNDING * abs(before):
-                    better = trial.kkt < iterate.kkt
-                    return (trial if better else None), alpha, after
+            trial = self._trial(iterate, alpha * step.dx, alpha * step.dlam)
+            enough = before + alpha * merit.beta * slope
+            after = self._merit_of(trial)
+            if after <= enough:
+                return trial, alpha, after
+            # below the rounding of M only the residual can tell
+            if trial is not None and abs(alpha * slope) < ROUNDING * abs(before):
+                better = trial.kkt < iterate.kkt
+                return (trial if better else None), alpha, after
             alpha /= 2
         return None, 0.0, before
 
-    def _trial(self, iterate, step, alpha):
-        point = self.problem.point(iterate.point.x + alpha * step.dx)
+    def _merit_of(self, trial):
+        if trial is None:
+            return np.inf
+        point = trial.point
+        return self.merit.value(point.f, point.c, trial.gL, trial.lam)
+
+    def _trial(self, iterate, dx, dlam):
+        point = self.problem.point(iterate.point.x + dx)
         if point is None:
             return None
         with np.errstate(all="ignore"):
-            trial = Iterate(point, iterate.lam + alpha * step.dlam)
+            trial = Iterate(point, iterate.lam + dlam)
         return trial if np.isfinite(trial.kkt) else None
 
 

@@ -343,6 +343,12 @@ class Problem:
         self.last = None
         self.checked = False
 
+    def forget(self):
+        """Drop what was learnt about Hessians: a new iteration begins."""
+        self.last, self.learners = None, {}
+        if self.learner is not None:
+            self.learner = QuasiNewton(self.hess, self.n)
+
     # -- first derivatives
     def objective(self, x):
         """Return f(x) as a float."""
