@@ -29,6 +29,7 @@ from skpapers.utils._torch import (
     import_torch,
     load_weights,
     make_mlp,
+    to_tensor,
     weights_to_numpy,
 )
 
@@ -84,7 +85,7 @@ class TorchPolicy:
     def act(self, S):
         """Return the actions."""
         with self.torch.no_grad():
-            z = self.module(self.torch.as_tensor(S).to(self.like))
+            z = self.module(to_tensor(S, self.like))
         return z.reshape(len(S), -1).cpu().numpy().astype(np.float64)
 
     def targets(self, actions):

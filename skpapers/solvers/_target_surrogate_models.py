@@ -8,7 +8,13 @@ targets back to parameters, Jᵀ v. ``rows`` is ``slice(None)`` or an integer ar
 import numpy as np
 from scipy.sparse import issparse
 
-from skpapers.utils._torch import flat_weights, import_torch, load_flat, trained
+from skpapers.utils._torch import (
+    flat_weights,
+    import_torch,
+    load_flat,
+    to_tensor,
+    trained,
+)
 
 __all__ = ["CallableModel", "LinearModel", "TorchModel", "make_model"]
 
@@ -113,7 +119,7 @@ class TorchModel:
         if not self.parameters:
             raise ValueError("The module has no parameters that require gradients.")
         like = self.parameters[0]
-        self.X = self.torch.as_tensor(X).to(dtype=like.dtype, device=like.device)
+        self.X = to_tensor(X, like)
         self.n_samples = len(self.X)
         start = flat_weights(module)
         if x0 is not None:

@@ -20,6 +20,8 @@ __all__ = [
     "load_weights",
     "make_mlp",
     "seeded",
+    "to_tensor",
+    "trained",
     "weights_to_numpy",
 ]
 
@@ -66,6 +68,14 @@ def make_mlp(n_inputs, hidden_layer_sizes, n_outputs, *, dtype=np.float64, seed=
         for fan_in, fan_out in pairwise(sizes):
             layers += [torch.nn.Linear(fan_in, fan_out, dtype=kind), torch.nn.ReLU()]
     return torch.nn.Sequential(*layers[:-1])
+
+
+def to_tensor(values, like):
+    """Return an array or tensor with the dtype and on the device of a tensor."""
+    torch = import_torch("to_tensor")
+    if isinstance(values, np.ndarray) and not values.flags.writeable:
+        values = values.copy()  # torch warns of memory that it could not write to
+    return torch.as_tensor(values).to(dtype=like.dtype, device=like.device)
 
 
 def trained(module):

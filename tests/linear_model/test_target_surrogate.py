@@ -467,7 +467,8 @@ def test_layers_may_come_and_go(torch, rng):
     assert not hasattr(model, "coefs_")
 
 
-SMALL_NETWORK = {"hidden_layer_sizes": (8,), "max_iter": 12, "n_inner": 15}
+# Rounding errors grow with the steps: few of them keep weights equivalent to copies.
+SMALL_NETWORK = {"hidden_layer_sizes": (8,), "max_iter": 8, "n_inner": 12}
 
 
 @pytest.mark.slow
