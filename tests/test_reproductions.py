@@ -12,6 +12,7 @@ FOLDER = Path(__file__).parents[1] / "asv_bench"
 METHODS = (
     "bic_order_search",
     "colide",
+    "edge_stability",
     "gns",
     "learners",
     "sachs",

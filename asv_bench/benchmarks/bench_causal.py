@@ -13,7 +13,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.common import cpu_seconds, draw
 from skpapers.causal import CoLiDE, SortRegress, TopologicalSwap, colide_batch
-from skpapers.metrics import structural_hamming_distance
+from skpapers.metrics import (
+    cpdag_structural_hamming_distance,
+    structural_hamming_distance,
+)
 
 NOISE = {"EV": "equal", "NV": "nonequal"}
 CUT = {"loss": "squared", "sparsifier": "threshold", "w_threshold": 0.3}
@@ -171,6 +174,33 @@ class FitOrderSearch:
         return structural_hamming_distance(self.W, self.model.adjacency_)
 
     track_shd.unit = "pairs"
+
+
+class SearchByBIC:
+    """Search for the graph of lowest BIC, 20 restarts."""
+
+    params = [["EV", "NV"], [20, 100]]
+    param_names = ["setting", "n_features"]
+    timeout = 120
+
+    def setup(self, setting, n_features):
+        self.X, self.W = draw(setting, n_features)
+        self.model = TopologicalSwap(loss="bic", n_restarts=20, random_state=0)
+        self.model.fit(self.X)
+
+    def time_fit(self, setting, n_features):
+        self.model.fit(self.X)
+
+    def peakmem_fit(self, setting, n_features):
+        self.model.fit(self.X)
+
+    def track_bic(self, setting, n_features):
+        return self.model.bic_
+
+    def track_shd_cpdag(self, setting, n_features):
+        return cpdag_structural_hamming_distance(self.W, self.model.adjacency_)
+
+    track_shd_cpdag.unit = "pairs"
 
 
 class ThousandColumns:

@@ -294,7 +294,8 @@ def bootstrap_edges(
         calibrated_probabilities : ndarray of shape (n_features, n_features)
             Probabilities of the edges: ``edge_probabilities``, corrected by how often
             edges of such a frequency were real in simulated tables. The correction
-            trusts the linear model. Only with ``n_calibrations > 0``.
+            trusts the linear model and the learner's loss, and does not repair a loss
+            that does not suit the data. Only with ``n_calibrations > 0``.
         learner : estimator
             The learner, fitted to all rows.
 

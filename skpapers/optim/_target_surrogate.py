@@ -33,8 +33,8 @@ class TargetSurrogateOptimizer:
     One evaluation of the loss and its gradient g by the predictions z (per row, b times
     the gradient of the mean) builds the surrogate
 
-    .. math:: q = \frac1b \sum_i \Big[ \langle g_i, f_i - z_i \rangle
-              + \frac{1}{2 \eta} \|f_i - z_i\|^2 \Big] + \text{weight decay},
+    .. math:: q = \frac1b \sum_i \Bigl[ \langle g_i, f_i - z_i \rangle
+              + \frac{1}{2 \eta} \|f_i - z_i\|^2 \Bigr] + \text{weight decay},
 
     on which the parameters take up to ``n_inner`` gradient steps with a line search;
     these need forward and backward passes of the model alone.

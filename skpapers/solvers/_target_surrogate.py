@@ -7,8 +7,8 @@ by z is expensive: a simulator, a query, a sum over all pairs of rows. At z_t = 
 one expensive call gives the value and the gradient; per row, g is b times the gradient,
 b the number of rows. The surrogate
 
-.. math:: q_t(x) = \ell(z_t) + \frac1b \sum_i \Big[ \langle g_i, f_i(x) - z_{t,i}
-          \rangle + \frac{h_i}{2 \eta_t} \|f_i(x) - z_{t,i}\|^2 \Big]
+.. math:: q_t(x) = \ell(z_t) + \frac1b \sum_i \Bigl[ \langle g_i, f_i(x) - z_{t,i}
+          \rangle + \frac{h_i}{2 \eta_t} \|f_i(x) - z_{t,i}\|^2 \Bigr]
 
 needs no further call, so that any number of steps on x can be taken on it. Without
 bounds on f its minimum is at z_t - eta g / h: x_{t+1} is the projection of a gradient

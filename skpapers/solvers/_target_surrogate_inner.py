@@ -4,8 +4,8 @@ r"""The inner problem of a target surrogate and what solves it.
 Around z = f(x_t) with the gradient g (b times the gradient of the mean loss), row
 weights h and step eta, over the parameters x, with delta = f(x) - z,
 
-.. math:: q(x) = \frac1b \sum_i \Big[\langle g_i, \delta_i\rangle
-          + \frac{h_i}{2\eta} \|\delta_i\|^2\Big]
+.. math:: q(x) = \frac1b \sum_i \Bigl[\langle g_i, \delta_i\rangle
+          + \frac{h_i}{2\eta} \|\delta_i\|^2\Bigr]
           + \frac12 \sum_j l_j x_j^2 + \frac\rho2 \|x - x_t\|^2.
 
 The constant, the loss at z, is left out. For a linear model q is a quadratic in the

@@ -90,6 +90,7 @@ def test_bic_equals_a_plain_loop(sem, global_random_seed):
     order = clone(learner).fit(sem.X).causal_order_
     P = np.zeros((6, 6))
     seeds = np.random.RandomState(global_random_seed)
+    seeds.randint(SEED_MAX)  # of the fit to all rows
     for seed in seeds.randint(SEED_MAX, size=12):
         rng = np.random.RandomState(seed)
         C, n = rows.covariance(rng)
@@ -148,9 +149,8 @@ def test_does_not_depend_on_workers_or_order_of_rows(sem, learner):
     shuffled = np.random.default_rng(0).permutation(sem.X)
     _same(one, bootstrap_edges(learner, shuffled, 6, random_state=0))
     other = bootstrap_edges(learner, sem.X, 6, random_state=1)
-    assert not np.array_equal(one.order_agreements, other.order_agreements) or (
-        np.unique(one.edge_probabilities).size <= 2
-    )
+    if ((one.edge_probabilities > 0) & (one.edge_probabilities < 1)).any():
+        assert any(not np.array_equal(one[name], other[name]) for name in MATRICES)
 
 
 def test_weights_count_rows(sem):

@@ -46,9 +46,9 @@ class TopologicalSwap(RowLossMixin, BaseLinearDAG):
 
     Parameters
     ----------
-    loss : {"auto", "squared", "sum_std", "bic", "logistic"} or callable, \
-            default="auto"
-        What the search minimises:
+    loss : str or callable, default="auto"
+        What the search minimises; "auto", "squared", "sum_std", "bic", "logistic" or a
+        callable:
 
         - "auto": both "squared" and "bic"; of the two graphs the one with the lower
           BIC, in which equal variances count as a single parameter. With prior

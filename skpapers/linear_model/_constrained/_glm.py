@@ -25,7 +25,7 @@ from skpapers.utils._sklearn import (
 
 
 class ConstrainedGLMRegressor(RegressorMixin, ConstrainedLinearModel):
-    r"""Generalised linear regression that fulfils equations exactly.
+    """Generalised linear regression that fulfils equations exactly.
 
     Equations may tie coefficients together (A w = b), or the predictions of groups of
     rows: "calibration" makes the mean prediction in each group the observed mean

@@ -28,7 +28,7 @@ from skpapers.utils._sklearn import (
 
 
 class ConstrainedLogisticRegression(LinearClassifierMixin, ConstrainedLinearModel):
-    r"""Logistic regression that fulfils equations exactly.
+    """Logistic regression that fulfils equations exactly.
 
     Equations may tie coefficients together (A w = b: known sums, equal effects, a fixed
     coefficient), or the predictions of groups of rows:
