@@ -196,8 +196,9 @@ def goals(table, recipe, entry):
     return [*goals, target("CPU s", "<=", 1.0, entry["cpu_seconds"])]
 
 
-if __name__ == "__main__":
-    main(
+def run(arguments=None):
+    """Run the recipes."""
+    return main(
         "fair_models",
         "Models that treat groups alike",
         {
@@ -211,4 +212,9 @@ if __name__ == "__main__":
             "Adult": lambda quick: compare("Adult", quick),
             "COMPAS": lambda quick: compare("COMPAS", quick),
         },
+        arguments,
     )
+
+
+if __name__ == "__main__":
+    run()

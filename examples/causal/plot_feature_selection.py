@@ -29,10 +29,11 @@ X.head(3)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skpapers.causal import CausalFeatureSelector, DAGDisplay
+from skpapers.causal import CausalFeatureSelector, DAGDisplay, TopologicalSwap
 
 scaler = StandardScaler().set_output(transform="pandas")
-selection = make_pipeline(scaler, CausalFeatureSelector(kind="parents"))
+learner = TopologicalSwap("squared")
+selection = make_pipeline(scaler, CausalFeatureSelector(learner, kind="parents"))
 selection.fit(X, y)
 selection
 
@@ -50,8 +51,6 @@ from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV, RepeatedKFold, cross_validate
 
-from skpapers.causal import TopologicalSwap
-
 n_kept = len(selection.get_feature_names_out())
 tuned = GridSearchCV(
     make_pipeline(scaler, CausalFeatureSelector(TopologicalSwap("squared")), RidgeCV()),
@@ -63,7 +62,9 @@ tuned = GridSearchCV(
 )
 ways = {
     "all columns": make_pipeline(scaler, RidgeCV()),
-    "causes of the target": make_pipeline(scaler, CausalFeatureSelector(), RidgeCV()),
+    "causes of the target": make_pipeline(
+        scaler, CausalFeatureSelector(TopologicalSwap("squared")), RidgeCV()
+    ),
     "correlation, as many": make_pipeline(
         scaler, SelectKBest(f_regression, k=n_kept), RidgeCV()
     ),
@@ -112,7 +113,8 @@ def simulate(n, consequence_is_set):
 before, after = simulate(1000, False), simulate(1000, True)
 rows = {}
 for kind in ("parents", "markov_blanket"):
-    model = make_pipeline(CausalFeatureSelector(kind=kind), RidgeCV()).fit(*before)
+    selector = CausalFeatureSelector(TopologicalSwap("squared"), kind=kind)
+    model = make_pipeline(selector, RidgeCV()).fit(*before)
     rows[kind] = {
         "kept": ", ".join(model[0].get_feature_names_out()),
         "R² on data as before": round(model.score(*simulate(1000, False)), 2),

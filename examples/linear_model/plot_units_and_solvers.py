@@ -112,6 +112,8 @@ ax.legend(frameon=False)
 plt.show()
 
 # %%
-# What was seen: on raw columns some twenty second-order steps reach the optimum to
+# What we saw
+# -----------
+# On raw columns some twenty second-order steps reach the optimum to
 # rounding, where thousands of first-order steps do not, and features may have penalties
 # of their own.

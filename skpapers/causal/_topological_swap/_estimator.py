@@ -287,8 +287,8 @@ class TopologicalSwap(RowLossMixin, BaseLinearDAG):
     True
     >>> learner.loss_  # the noise variances of these data are equal
     'squared'
-    >>> print(learner.loss_choice_["reason"][:43])
-    'squared': the BIC speaks for equal noise va
+    >>> print(learner.loss_choice_["reason"][:38])
+    'squared': the BIC speaks for equal noi
     """
 
     _parameter_constraints = {

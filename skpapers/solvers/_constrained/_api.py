@@ -323,13 +323,25 @@ def sketched_newton(
 
     Parameters
     ----------
-    fun, x0, args, jac, hess, constraints, callback
+    fun : callable
+        As in `minimize_constrained`.
+    x0 : array-like of shape (n,)
+        Start.
+    args : tuple, default=()
+        Further arguments of the callbacks.
+    jac : callable, bool or str, default=None
+        As in `minimize_constrained`.
+    hess : callable, str or HessianUpdateStrategy, default=None
         As in `minimize_constrained`.
     hessp : callable, default=None
         ``hessp(x, p, *args)`` returns the product of the Hessian with p.
     bounds : sequence or `scipy.optimize.Bounds`, default=None
         Refused unless all are infinite.
-    **options
+    constraints : constraint or list of constraints, default=()
+        As in `minimize_constrained`.
+    callback : callable, default=None
+        As in `minimize_constrained`.
+    **options : dict
         Further keywords of `minimize_constrained`.
 
     Returns
