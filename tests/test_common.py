@@ -21,6 +21,7 @@ from skpapers.utils.discovery import all_estimators
 SMALL: dict[str, dict] = {
     "StabilityDAG": {"n_bootstraps": 3},
     "TargetSurrogateClassifier": {"alpha": 0.01},  # some tables are separable
+    "TopologicalSwapMLP": {"hidden": 3, "tol": 0.01, "max_steps": 50},
 }
 # Expected failures: class -> check -> reason. Every entry needs a test in its place.
 EXPECTED: dict[str, dict[str, str]] = {}

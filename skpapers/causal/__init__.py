@@ -22,6 +22,7 @@ from skpapers.causal._sortability import SortabilityReport, sortability_report
 from skpapers.causal._stability import StabilityDAG, bootstrap_edges
 from skpapers.causal._stability_display import EdgeStabilityDisplay
 from skpapers.causal._topological_swap import TopologicalSwap, polish_dag
+from skpapers.causal._topological_swap_mlp import TopologicalSwapMLP
 
 __all__ = [
     "BalanceDisplay",
@@ -34,6 +35,7 @@ __all__ = [
     "SortabilityReport",
     "StabilityDAG",
     "TopologicalSwap",
+    "TopologicalSwapMLP",
     "balance_weights",
     "best_bic_dag_exact",
     "best_order_exact",

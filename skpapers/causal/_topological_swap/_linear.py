@@ -172,7 +172,7 @@ def learn_by_order(learner, C, n_samples, columns, loss):
     inner = inner_covariance(
         learner, C / unit, learner.alpha / unit, n_samples, columns
     )
-    starts = start_orders(learner, C, n_samples, columns)
+    starts = start_orders(learner, C, n_samples, columns, learner.n_init)
     best, start_score = search_starts(learner, inner, starts, loss)
     order, raw = best.state.order, best.state.weights()
     history = np.array(best.history)
@@ -208,7 +208,7 @@ def learn_by_bic(learner, C, n_samples, columns):
     allowed, required = restrict_knowledge(*known, columns, names)
     start = None
     if not has_default_start(learner):
-        start = start_orders(learner, C, n_samples, columns)[0]
+        start = start_orders(learner, C, n_samples, columns, learner.n_init)[0]
     rng = check_random_state(learner.random_state)
     result = bic_order_search(
         C,

@@ -72,7 +72,7 @@ def row_starts(learner, C, n_samples, columns, sparse):
     It is milliseconds away: for sparse graphs that of the BIC, for complete ones that
     of least squares.
     """
-    starts = start_orders(learner, C, n_samples, columns)
+    starts = start_orders(learner, C, n_samples, columns, learner.n_init)
     if has_default_start(learner):
         if sparse:
             starts[0] = learn_by_bic(learner, C, n_samples, columns).order

@@ -20,19 +20,21 @@ def has_default_start(learner):
     return isinstance(learner.init, str) and learner.init == "variance"
 
 
-def start_orders(learner, C, n_samples, columns):
+def start_orders(learner, C, n_samples, columns, n_init):
     """Return ``n_init`` orders of the columns, each random one from its own seed.
 
     Parameters
     ----------
-    learner : TopologicalSwap
-        Its ``init``, ``n_init`` and ``random_state`` count.
+    learner : TopologicalSwap or TopologicalSwapMLP
+        Its ``init`` and ``random_state`` count.
     C : ndarray of shape (d, d)
         Covariance of the columns that vary.
     n_samples : float
         Number of rows behind it.
     columns : ndarray of shape (d,)
         Their indices in the user's table, of which ``init`` speaks.
+    n_init : int
+        Number of orders; all but the first are random.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def start_orders(learner, C, n_samples, columns):
         The orders, by place in ``columns``.
     """
     rng = check_random_state(learner.random_state)
-    seeds = rng.randint(np.iinfo(np.int32).max, size=learner.n_init)
+    seeds = rng.randint(np.iinfo(np.int32).max, size=n_init)
     starts = [np.random.RandomState(seed).permutation(len(C)) for seed in seeds]
     if has_default_start(learner):
         starts[0] = np.argsort(np.diag(C), kind="stable")
