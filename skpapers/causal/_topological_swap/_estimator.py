@@ -287,8 +287,8 @@ class TopologicalSwap(RowLossMixin, BaseLinearDAG):
     True
     >>> learner.loss_  # the noise variances of these data are equal
     'squared'
-    >>> print(learner.loss_choice_["reason"][:38])
-    'squared': the BIC speaks for equal noi
+    >>> print(learner.loss_choice_["reason"][:41])
+    'squared': the BIC speaks for equal noise
     """
 
     _parameter_constraints = {
