@@ -43,6 +43,8 @@ def test_api_page_lists_every_public_name_once():
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_examples_of_pages_run(page):
+    if "TopologicalSwapMLP" in (DOC / page).read_text(encoding="utf-8"):
+        pytest.importorskip("torch")
     failed, _ = doctest.testfile(
         str(DOC / page),
         module_relative=False,

@@ -66,6 +66,8 @@ def test_logistic_fit_is_optimal(alpha, global_random_seed):
         np.testing.assert_allclose(expit(b), X[:, 0].mean(), atol=1e-6)
 
 
+# scikit-learn 1.8 spells "no penalty" otherwise
+@pytest.mark.filterwarnings("ignore:Setting penalty=None")
 @pytest.mark.parametrize(
     ("alpha", "options", "tolerance"),
     [

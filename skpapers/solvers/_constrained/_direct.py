@@ -166,6 +166,7 @@ class LDL:
             d = np.arange(n, n + self.m)
             K[d, d] -= rho
         lwork = 64 * K.shape[0]
+        self.matrix = K
         self.factor, self.pivots, info = lapack.dsytrf(K, lower=1, lwork=lwork)
         negative, smallest, largest = ldl_inertia(self.factor, self.pivots)
         singular = info > 0 or smallest <= TINY * largest
@@ -173,10 +174,18 @@ class LDL:
 
     def solve(self, r1, r2):
         """Return dx, dlam."""
-        z, _ = lapack.dsytrs(
-            self.factor, self.pivots, np.concatenate([r1, r2]), lower=1
-        )
-        z = z.ravel()
+        right = np.concatenate([r1, r2])
+        if hasattr(lapack, "dsytrs"):
+            z = lapack.dsytrs(self.factor, self.pivots, right, lower=1)[0].ravel()
+        else:  # the oldest scipy: the driver that also refines
+            z = lapack.dsysvx(
+                self.matrix,
+                right,
+                af=self.factor,
+                ipiv=self.pivots,
+                factored=1,
+                lower=1,
+            )[4].ravel()
         return z[: self.n], z[self.n :]
 
 
