@@ -2,9 +2,9 @@
 """Recent research methods as scikit-learn estimators.
 
 The families are loaded when they are first touched, so that ``import skpapers`` costs
-nothing: ``skpapers.causal``, ``skpapers.datasets``, ``skpapers.linear_model``,
-``skpapers.metrics``, ``skpapers.optim``, ``skpapers.policy``, ``skpapers.solvers``,
-``skpapers.utils``.
+nothing: ``skpapers.causal``, ``skpapers.data_selection``, ``skpapers.datasets``,
+``skpapers.linear_model``, ``skpapers.metrics``, ``skpapers.optim``,
+``skpapers.policy``, ``skpapers.solvers``, ``skpapers.utils``.
 """
 
 from importlib import import_module
@@ -13,6 +13,7 @@ __version__ = "0.1.0.dev0"
 
 _SUBPACKAGES = (
     "causal",
+    "data_selection",
     "datasets",
     "linear_model",
     "metrics",
