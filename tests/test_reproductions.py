@@ -203,6 +203,31 @@ def test_hopeless_cells_are_not_begun(reproduce):
     assert learners.expected(cells, cells["EV", 200, "DAGMA"]) == np.inf
 
 
+def test_one_smaller_size_does_not_judge_a_cell(reproduce, tmp_path):
+    learners = reproduce("learners")
+    cells = fitted_cells(learners, {(20, "GOLEM-EV"): 100.0, (20, "BOSS"): 0.5})
+    cells["EV", 50, "BOSS"].note = learners.OVER
+    learners.next_run(cells)
+    for d in (50, 100, 200):  # a power law has two unknowns
+        assert cells["EV", d, "GOLEM-EV"].entry()["note"] == learners.NOT_RUN
+    for d in (100, 200):  # ended at 50 columns, so hopeless here
+        assert cells["EV", d, "BOSS"].note == learners.EXPECTED
+    assert cells["NV", 50, "BOSS"].note is None
+
+
+def test_cells_of_some_learners_and_sizes_are_run_alone(reproduce):
+    learners = reproduce("learners")
+    times = {(20, "DAGMA"): 1.0, (50, "DAGMA"): 30.0, (20, "FLOP"): 0.1}
+    cells = fitted_cells(learners, times)
+    while pairs := learners.next_run(cells, ["FLOP"], [50]):
+        for cell, seed in pairs:
+            assert (cell.name, cell.d) == ("FLOP", 50)
+            cell.fits[seed] = {"SHD": 1, "SHD-C": 2, "SID": 3, "CPU s": 1.0}
+    assert all(not cells[kind, 50, "FLOP"].missing for kind in learners.KINDS)
+    assert cells["EV", 20, "FLOP"].missing == [102, 103, 104, 105]
+    assert cells["EV", 100, "DAGMA"].note == learners.EXPECTED  # judged all the same
+
+
 def test_stored_fits_are_taken_up_again(reproduce, tmp_path):
     learners = reproduce("learners")
     cells = fitted_cells(learners, {(20, "FLOP"): 0.5, (50, "FLOP"): 2.0})

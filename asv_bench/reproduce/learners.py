@@ -3,15 +3,16 @@
 
 A cell is a learner on a kind of table with d columns, five draws. The seeds were used
 for nothing else. A fit that needs more than 120 CPU seconds is ended and its cell is a
-dash, as are the cells of more columns; a cell whose time, extrapolated from fewer
-columns, is beyond twice that is not begun.
+dash, as are the cells of more columns; a cell whose time, extrapolated from two smaller
+sizes of the same kind, is beyond twice that is not begun.
 
 Learners that answer with a CPDAG (FLOP, BOSS) are judged by SHD-C; their SHD and SID
 are those of one graph of the class, as they are for ``TopologicalSwap("bic")``, whose
 `adjacency_` is such a graph.
 
 The run begins with the cheapest cells, stores every fit and goes on where it was ended;
-``--again NAME ...`` forgets the fits of these learners first.
+``--again NAME ...`` forgets the fits of these learners first; ``--only NAME ...`` and
+``--sizes D ...`` run some cells alone and leave the others as they are stored.
 """
 
 import argparse
@@ -260,10 +261,12 @@ def expected(cells, cell):
 
 
 def is_judged(cells, cell):
-    """Return whether the next smaller size was run, so that an expectation counts."""
-    k = SIZES.index(cell.d)
-    smaller = cells[cell.kind, SIZES[max(k - 1, 0)], cell.name]
-    return bool(smaller.fits or smaller.note)
+    """Return whether the times of smaller sizes settle what to expect of a cell.
+
+    A smaller one that is a dash does; else a power law needs two that were run.
+    """
+    smaller = [cells[cell.kind, d, cell.name] for d in SIZES if d < cell.d]
+    return any(c.note for c in smaller) or sum(bool(c.fits) for c in smaller) >= 2
 
 
 def mean_seconds(cells, name, d, kinds):
@@ -282,11 +285,11 @@ def extrapolate(known, d):
     return seconds * (d / last) ** power
 
 
-def next_run(cells):
+def next_run(cells, names=(*OWN, *PEERS), sizes=SIZES):
     """Return what to run next: pairs of a cell and a seed, of one learner and size.
 
     The cheapest cells come first, as many in one run as fit into `BATCH`; of dear ones
-    first one seed each.
+    first one seed each. Cells of other names or sizes are judged but not run.
     """
     waiting = []
     for k, cell in enumerate(cells.values()):
@@ -295,6 +298,8 @@ def next_run(cells):
         cost = expected(cells, cell)
         if cost > HOPELESS and is_judged(cells, cell):
             cell.note = EXPECTED
+            continue
+        if cell.name not in names or cell.d not in sizes:
             continue
         seeds = cell.missing if cost <= CHEAP else cell.missing[:1]
         rank = 0 if cost <= CHEAP else 1 + len(cell.fits)
@@ -390,6 +395,8 @@ def run(arguments=None):
     parser = argparse.ArgumentParser(description=TITLE["title"])
     parser.add_argument("--quick", action="store_true", help="small, nothing stored")
     parser.add_argument("--again", nargs="+", default=(), help="learners to run anew")
+    parser.add_argument("--only", nargs="+", default=(*OWN, *PEERS), help="learners")
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="columns")
     options = parser.parse_args(arguments)
     if options.quick:
         recipes = {kind: lambda quick, kind=kind: small(kind) for kind in KINDS}
@@ -398,7 +405,7 @@ def run(arguments=None):
         raise SystemExit("No peers: make bench-causal-env builds their environment.")
     path = RESULTS / "learners.json"
     cells = stored_cells(path, options.again)
-    while pairs := next_run(cells):
+    while pairs := next_run(cells, options.only, options.sizes):
         start = time.perf_counter()
         run_pairs(pairs)
         save(report_of(cells), path)
