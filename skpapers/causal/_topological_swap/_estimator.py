@@ -10,7 +10,6 @@ from skpapers.causal._topological_swap._linear import (
     learn_by_bic,
     learn_by_evidence,
     learn_by_order,
-    refuse_knowledge,
 )
 from skpapers.causal._topological_swap._rows import RowLossMixin
 from skpapers.metrics import dag_to_cpdag
@@ -51,8 +50,8 @@ class TopologicalSwap(RowLossMixin, BaseLinearDAG):
         callable:
 
         - "auto": both "squared" and "bic"; of the two graphs the one with the lower
-          BIC, in which equal variances count as a single parameter. With prior
-          knowledge it is "bic". `loss_choice_` tells why.
+          BIC, in which equal variances count as a single parameter. `loss_choice_`
+          tells why.
         - "squared": half the sum of the residual variances of all-predecessor
           regressions. Right if the noise variances are equal in the given units.
         - "sum_std": the sum of the residual standard deviations, CoLiDE's profiled
@@ -72,10 +71,11 @@ class TopologicalSwap(RowLossMixin, BaseLinearDAG):
           "adaptive_lasso" the final parents are chosen by least squares and their
           weights refitted by the callable.
 
-        The last two need the rows of the table (no `partial_fit`, `fit_covariance` or
-        prior knowledge) and insert nodes, whatever the ``neighborhood``. With the
-        default ``init`` they start from a linear search: "logistic" with "bic_l0" from
-        the order of "bic", the others from that of "squared".
+        The last two need the rows of the table (no `partial_fit` or `fit_covariance`)
+        and insert nodes, whatever the ``neighborhood``, as "squared" and "sum_std" do
+        under prior knowledge. With the default ``init`` they start from a linear
+        search: "logistic" with "bic_l0" from the order of "bic", the others from that
+        of "squared".
 
     neighborhood : {"insertion", "exchange", "both", "paper"}, default="insertion"
         Moves of the search. "insertion" takes each node to its best position, O(d²)
@@ -135,8 +135,7 @@ class TopologicalSwap(RowLossMixin, BaseLinearDAG):
 
     forbidden_edges : bool array or pairs, default=None
         Edges that the graph may not have: a boolean mask of shape (`n_features_in_`,
-        `n_features_in_`), or (cause, effect) pairs of column names or indices. Needs
-        ``loss="bic"`` or "auto", as do the next two.
+        `n_features_in_`), or (cause, effect) pairs of column names or indices.
 
     required_edges : bool array or pairs, default=None
         Edges that the graph must have, in the same formats.
@@ -394,5 +393,4 @@ class TopologicalSwap(RowLossMixin, BaseLinearDAG):
             return learn_by_evidence(self, C, n_samples, columns)
         if self.loss == "bic":
             return learn_by_bic(self, C, n_samples, columns)
-        refuse_knowledge(self)
         return learn_by_order(self, C, n_samples, columns, self.loss)

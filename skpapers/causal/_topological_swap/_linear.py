@@ -21,10 +21,22 @@ from sklearn.utils import check_random_state
 
 from skpapers.causal._base import LearnedDAG, dependent_columns, residual_variances
 from skpapers.causal._bic_search import bic_order_search
-from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
+from skpapers.causal._general_losses import covariance_fits
 from skpapers.causal._markov_class import bic
-from skpapers.causal._order_search import make_search
+from skpapers.causal._order_search import (
+    LOSSES,
+    SWEEPS,
+    make_search,
+    search_order,
+)
 from skpapers.causal._sparsify import refit_ols, sparsify
+from skpapers.causal._topological_swap._moves import (
+    complete_graph,
+    edge_masks,
+    knows_edges,
+    search_moves,
+    warn_unconverged,
+)
 from skpapers.causal._topological_swap._starts import has_default_start, start_orders
 from skpapers.utils._callbacks import reported
 
@@ -32,6 +44,7 @@ from skpapers.utils._callbacks import reported
 # a Cholesky factor, and enough to keep sparse regressions from fitting rounding errors
 JITTER = 1e-10
 SPARSE_JITTER = 1e-6
+SCORES = {"squared": lambda v: v / 2, "sum_std": np.sqrt}  # of a residual variance
 
 
 def power_of_four(C):
@@ -42,9 +55,9 @@ def power_of_four(C):
     return 4.0 ** np.round(np.log2(np.diag(C).max()) / 2)
 
 
-def largest_gradient(C, W, order):
+def largest_gradient(C, W, order, allowed):
     """Return max |dQ/dW| of the least squares loss over the edges the order allows."""
-    gradient = C @ W - C
+    gradient = np.where(allowed, C @ W - C, 0.0)
     return float(np.abs(np.triu(gradient[np.ix_(order, order)], k=1)).max(initial=0.0))
 
 
@@ -64,38 +77,13 @@ def equal_variance_pvalue(C, n_samples, W):
     return float(chi2.sf(max(ratio, 0.0), d - 1)) if d > 1 else 1.0
 
 
-def knows_edges(learner):
-    """Whether there is prior knowledge."""
-    knowledge = (learner.forbidden_edges, learner.required_edges, learner.tiers)
-    return any(item is not None for item in knowledge)
-
-
-def refuse_knowledge(learner):
-    """Raise if there is prior knowledge, for the losses that take none."""
-    if knows_edges(learner):
-        raise ValueError(
-            f"loss={learner.loss!r} takes no forbidden_edges, required_edges or tiers: "
-            "set loss='bic'."
-        )
-
-
-def warn_unconverged(learner, score):
-    """Tell that ``max_iter`` ended a search."""
-    warn(
-        f"The search stopped after max_iter={learner.max_iter} sweeps with score "
-        f"{score:.6g}: raise max_iter.",
-        ConvergenceWarning,
-        stacklevel=2,
-    )
-
-
-def cut_weights(learner, W, automatic=0.0):
+def cut_weights(learner, W, automatic=0.0, required=False):
     """Cut the weights below ``w_threshold``, which "auto" sets to ``automatic``."""
     cut = automatic if learner.w_threshold == "auto" else learner.w_threshold
-    return np.where(np.abs(W) < cut, 0.0, W)
+    return np.where((np.abs(W) < cut) & ~np.asarray(required), 0.0, W)
 
 
-def sparse_weights(learner, C, n_samples, order, raw):
+def sparse_weights(learner, C, n_samples, order, raw, allowed, required):
     """Return the weights of the sparse graph that agrees with an order."""
     W = raw
     if learner.sparsifier in ("bic_l0", "adaptive_lasso"):
@@ -106,9 +94,11 @@ def sparse_weights(learner, C, n_samples, order, raw):
             learner.sparsifier,
             penalty=learner.penalty,
             max_parents=learner.max_parents,
+            allowed=allowed,
+            required=required,
         )
     wide = learner.sparsifier in ("adaptive_lasso", "threshold")
-    return cut_weights(learner, W, automatic=0.3 if wide else 0.0)
+    return cut_weights(learner, W, 0.3 if wide else 0.0, required)
 
 
 def inner_covariance(learner, C, alpha, n_samples, columns):
@@ -127,14 +117,18 @@ def regular_covariance(learner, C, n_samples, columns, jitter, hint):
     return C + jitter * np.diag(np.diag(C))
 
 
+def limits(learner):
+    """Return what ends a search."""
+    return {"tol": learner.tol, "max_iter": learner.max_iter}
+
+
 def search_starts(learner, C, starts, loss):
-    """Return the best search of all starts and the score of the first order."""
+    """Return order and weights of the best search of all starts, and what is told."""
     search = make_search(
         learner.neighborhood,
         loss,
         len(C),
-        tol=learner.tol,
-        max_iter=learner.max_iter,
+        **limits(learner),
         acyclicity=learner.acyclicity,
         size_small=learner.size_small,
         size_large=learner.size_large,
@@ -163,7 +157,15 @@ def search_starts(learner, C, starts, loss):
             best = result
     if not best.converged:
         warn_unconverged(learner, best.history[-1])
-    return best, start_score
+    found = {
+        "objective": best.history[-1],
+        "start_objective": start_score,
+        "history": best.history,
+        "n_moves": len(best.history) - 1,
+        "n_iter": best.n_iter,
+        "n_large_used": best.n_large_used,
+    }
+    return best.state.order, best.state.weights(), found
 
 
 def learn_by_order(learner, C, n_samples, columns, loss):
@@ -173,27 +175,33 @@ def learn_by_order(learner, C, n_samples, columns, loss):
         learner, C / unit, learner.alpha / unit, n_samples, columns
     )
     starts = start_orders(learner, C, n_samples, columns, learner.n_init)
-    best, start_score = search_starts(learner, inner, starts, loss)
-    order, raw = best.state.order, best.state.weights()
-    history = np.array(best.history)
+    known = edge_masks(learner, columns)
+    if knows_edges(learner):
+        if has_default_start(learner):
+            options = {"loss": LOSSES[loss], "sweeps": SWEEPS["insertion"]}
+            free = search_order(inner, starts[0], **options, **limits(learner))
+            starts[0] = free.state.order
+        fits = covariance_fits(inner, SCORES[loss], known[0])
+        order, found = search_moves(learner, fits, starts, *known)
+        raw = fits.weights(complete_graph(order), len(C))[0]
+    else:
+        order, raw, found = search_starts(learner, inner, starts, loss)
     score_unit = unit if loss == "squared" else np.sqrt(unit)
-    adjacency = sparse_weights(learner, C, n_samples, order, raw)
+    for name in ("objective", "start_objective"):
+        found[name] = float(found[name] * score_unit)
+    found["history"] = (np.array(found["history"]) * score_unit).tolist()
+    adjacency = sparse_weights(learner, C, n_samples, order, raw, *known)
     return LearnedDAG(
         adjacency=adjacency,
         raw_adjacency=raw,
         order=order,
         noise_std=np.sqrt(residual_variances(C, adjacency)),
-        attributes={
+        attributes=found
+        | {
             "loss": loss,
             "equal_variance_pvalue": equal_variance_pvalue(C, n_samples, adjacency),
             "bic": bic(C, n_samples, adjacency != 0, learner.penalty),
-            "objective": float(history[-1] * score_unit),
-            "start_objective": float(start_score * score_unit),
-            "history": (history * score_unit).tolist(),
-            "n_moves": len(history) - 1,
-            "n_iter": best.n_iter,
-            "n_large_used": best.n_large_used,
-            "kkt_violation": largest_gradient(inner, raw, order) * unit,
+            "kkt_violation": largest_gradient(inner, raw, order, known[0]) * unit,
         },
     )
 
@@ -202,10 +210,7 @@ def learn_by_bic(learner, C, n_samples, columns):
     """Search for the graph of lowest BIC."""
     hint = "Collect more rows or drop columns."
     C = regular_covariance(learner, C, n_samples, columns, SPARSE_JITTER, hint)
-    names = learner.get_feature_names_out()
-    knowledge = (learner.forbidden_edges, learner.required_edges, learner.tiers)
-    known = edge_knowledge(names, *knowledge)
-    allowed, required = restrict_knowledge(*known, columns, names)
+    allowed, required = edge_masks(learner, columns)
     start = None
     if not has_default_start(learner):
         start = start_orders(learner, C, n_samples, columns, learner.n_init)[0]
@@ -238,7 +243,7 @@ def learn_by_bic(learner, C, n_samples, columns):
             f"{result.score:.6g} after {len(result.path) - 1} restarts."
         )
     raw = refit_ols(C, result.parents)
-    adjacency = cut_weights(learner, raw)
+    adjacency = cut_weights(learner, raw, required=required)
     return LearnedDAG(
         adjacency=adjacency,
         raw_adjacency=raw,
@@ -263,9 +268,7 @@ def learn_by_evidence(learner, C, n_samples, columns):
     """Learn with equal and with unequal noise variances; keep the lower BIC."""
     graph = learn_by_bic(learner, C, n_samples, columns)
     reason = None
-    if knows_edges(learner):
-        reason = "'bic': of the two only this search takes prior knowledge."
-    elif n_samples <= len(C) or len(dependent_columns(C)):
+    if n_samples <= len(C) or len(dependent_columns(C)):
         reason = (
             "'bic': the covariance is singular, so regressions on all predecessors "
             "leave no residuals to compare."

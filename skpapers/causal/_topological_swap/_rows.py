@@ -16,54 +16,23 @@ from skpapers.causal._general_losses import (
     callable_fits,
     distinct_rows,
     logistic_fits,
-    search_insertions,
 )
 from skpapers.causal._order_search import LOSSES, SWEEPS, search_order
 from skpapers.causal._topological_swap._linear import (
     cut_weights,
     inner_covariance,
     learn_by_bic,
-    refuse_knowledge,
     sparse_weights,
-    warn_unconverged,
+)
+from skpapers.causal._topological_swap._moves import (
+    complete_graph,
+    edge_masks,
+    search_moves,
 )
 from skpapers.causal._topological_swap._starts import has_default_start, start_orders
 from skpapers.utils._array_api import like, to_numpy
-from skpapers.utils._callbacks import reported
 
-
-def search_rows(learner, fits, starts):
-    """Return the order of the best search of all starts, and what is told of it."""
-    best = start_score = None
-    for r in reported(learner, range(len(starts)), "start"):
-        found = search_insertions(
-            fits, starts[r], tol=learner.tol, max_iter=learner.max_iter
-        )
-        history = found[1]
-        if r == 0:
-            start_score = history[0]
-        if learner.verbose:
-            print(
-                f"[TopologicalSwap] start {r + 1}/{len(starts)}: score "
-                f"{history[-1]:.6g} after {len(history) - 1} moves."
-            )
-        if best is None or history[-1] < best[1][-1]:
-            best = found
-    order, history, n_iter, converged = best
-    if not converged:
-        warn_unconverged(learner, history[-1])
-    attributes = {
-        "objective": history[-1],
-        "start_objective": start_score,
-        "history": history,
-        "n_moves": len(history) - 1,
-        "n_iter": n_iter,
-        "n_large_used": 0,
-        "bic": np.nan,
-        "equal_variance_pvalue": np.nan,
-        "kkt_violation": np.nan,
-    }
-    return np.array(order, dtype=np.int64), attributes
+TINY = np.finfo(np.float32).tiny  # weight of a required edge that the l1 penalty cuts
 
 
 def row_starts(learner, C, n_samples, columns, sparse):
@@ -84,11 +53,6 @@ def row_starts(learner, C, n_samples, columns, sparse):
     return starts
 
 
-def complete_graph(order):
-    """Return the predecessors of each node in an order."""
-    return {int(v): order[:p].tolist() for p, v in enumerate(order)}
-
-
 def parents_of(W):
     """Return the parents of each node in a graph."""
     return {j: np.flatnonzero(W[:, j]).tolist() for j in range(len(W))}
@@ -98,13 +62,15 @@ def learn_by_callable(learner, C, n_samples, columns, X, weight):
     """Search with the user's regression."""
     if weight is not None:
         raise ValueError("A callable loss takes no sample_weight.")
-    fits = callable_fits(learner.loss, np.asfortranarray(X - X.mean(axis=0)))
+    known = edge_masks(learner, columns)
+    fits = callable_fits(learner.loss, np.asfortranarray(X - X.mean(axis=0)), known[0])
     starts = row_starts(learner, C, n_samples, columns, sparse=False)
-    order, attributes = search_rows(learner, fits, starts)
+    order, attributes = search_moves(learner, fits, starts, *known)
     raw = fits.weights(complete_graph(order), len(C))[0]
-    W = sparse_weights(learner, C, n_samples, order, raw)
+    W = sparse_weights(learner, C, n_samples, order, raw, *known)
     if learner.sparsifier in ("bic_l0", "adaptive_lasso"):
-        W = cut_weights(learner, fits.weights(parents_of(W), len(C))[0])
+        W = fits.weights(parents_of(W), len(C))[0]
+        W = cut_weights(learner, W, required=known[1])
     attributes["loss"] = "callable"
     noise_std = np.sqrt(residual_variances(C, W))
     return LearnedDAG(W, raw, order, noise_std, attributes)
@@ -119,19 +85,25 @@ def learn_by_logistic(learner, C, n_samples, columns, X, weight):
             "use 'bic_l0', 'threshold' or None."
         )
     d, sparse = len(C), learner.sparsifier == "bic_l0"
-    fits = dense = logistic_fits(*distinct_rows(X, weight), learner.alpha)
+    allowed, required = edge_masks(learner, columns)
+    fits = dense = logistic_fits(*distinct_rows(X, weight), learner.alpha, allowed)
     if sparse:
         price = learner.penalty * np.log(n_samples) / (2 * n_samples)
-        fits = SparseFits(dense, price, learner.max_parents or d)
+        limit = learner.max_parents or d
+        fits = SparseFits(dense, price, limit, allowed, required)
     starts = row_starts(learner, C, n_samples, columns, sparse)
-    order, attributes = search_rows(learner, fits, starts)
+    order, attributes = search_moves(learner, fits, starts, allowed, required)
     predecessors = complete_graph(order)
     W = raw = dense.weights(predecessors, d)[0]
     if sparse:
         parents = {j: fits(j, frozenset(p))[1] for j, p in predecessors.items()}
         W = dense.weights(parents, d)[0]
     automatic = 0.3 if learner.sparsifier == "threshold" else 0.0
-    W, intercept = dense.weights(parents_of(cut_weights(learner, W, automatic)), d)
+    W = cut_weights(
+        learner, np.where(required & (W == 0), TINY, W), automatic, required
+    )
+    W, intercept = dense.weights(parents_of(W), d)
+    W[required & (W == 0)] = TINY
     noise = X - expit(X @ W + intercept)
     noise_std = np.sqrt(np.average(noise**2, axis=0, weights=weight))
     attributes["loss"] = "logistic"
@@ -160,7 +132,6 @@ class RowLossMixin:
         return callable(self.loss) or self.loss == "logistic"
 
     def _learn_rows(self, C, n_samples, columns, X, weight):
-        refuse_knowledge(self)
         learn = learn_by_callable if callable(self.loss) else learn_by_logistic
         X = to_numpy(X).astype(np.float64)[:, columns]
         return learn(self, C, n_samples, columns, X, weight)
