@@ -34,6 +34,7 @@ else the nodes that changed are copied back.
 Nothing is validated here, and nothing is allocated.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +55,10 @@ from skpapers.causal._kernels.node_state import (
     remove_parent,
     set_parents,
 )
+
+# numba compiles a function together with all that it calls, and so the innermost ones
+# once for each level above them, unless the levels between are put into one
+step = partial(kernel, inline="always")
 
 SWAP, EDGE = 0, 1
 LEFT, RIGHT = -1, 1
@@ -236,7 +241,7 @@ def admit(candidates, usable, place, v, limit):
         candidates[j] = usable[v, j] & (place[j] < limit)
 
 
-@kernel
+@step
 def settle(search, v, slot):
     """Grow and shrink among the candidates, then note the local score."""
     node, required = node_of(search, v, slot), search.required
@@ -378,7 +383,7 @@ def move(search, v, target, slot):
     shift(search, v, target)
 
 
-@kernel
+@step
 def reinsert(search, v):
     """Move v to its best place; True if that lowers the score."""
     pick, d = search.pick, search.order.shape[0]
@@ -389,7 +394,7 @@ def reinsert(search, v):
     return pick.change[0] < -search.tol
 
 
-@kernel
+@step
 def force(search, v, target):
     """Move v to the target, or as far as required edges allow."""
     search.pick.change[0] = -np.inf  # no place is better
@@ -400,7 +405,7 @@ def force(search, v, target):
 # Local search and restarts -----------------------------------------------------------
 
 
-@kernel
+@step
 def total_score(search):
     """Return the score of the present DAG."""
     total = 0.0
@@ -409,7 +414,7 @@ def total_score(search):
     return total
 
 
-@kernel
+@step
 def descend(search):
     """Reinsert the waiting nodes until none is left; True if that lowered the score."""
     lowered = False
@@ -418,7 +423,7 @@ def descend(search):
     return lowered
 
 
-@kernel
+@step
 def build(search, v):
     """Build the regression of v on the candidates from scratch."""
     node = node_of(search, v, v)
@@ -426,7 +431,7 @@ def build(search, v):
     search.score[v] = local_score(node, search.cost)
 
 
-@kernel
+@step
 def rebuild_dirty(search):
     """Remove the rounding errors from the regressions of all dirty nodes."""
     lists, d = search.lists, search.order.shape[0]
@@ -439,7 +444,7 @@ def rebuild_dirty(search):
         build(search, v)
 
 
-@kernel
+@step
 def keep(search):
     """Make the present DAG the best one."""
     d = search.order.shape[0]
@@ -450,7 +455,7 @@ def keep(search):
         copy_state(search, v, 2 * d + v)
 
 
-@kernel
+@step
 def go_back(search):
     """Return to the best DAG."""
     d = search.order.shape[0]
@@ -462,7 +467,7 @@ def go_back(search):
         copy_state(search, 2 * d + v, v)
 
 
-@kernel
+@step
 def keep_if_no_worse(search):
     """Keep the present DAG or go back to the best one; return the lowest score."""
     limit = search.lowest[0] + search.tol
@@ -477,7 +482,7 @@ def keep_if_no_worse(search):
     return search.lowest[0]
 
 
-@kernel
+@step
 def choose_parents(search):
     """Choose the parents of all nodes along the order."""
     d = search.order.shape[0]
@@ -492,7 +497,7 @@ def choose_parents(search):
         push(search.lists, DIRTY, v)
 
 
-@kernel
+@step
 def begin(search):
     """Descend along the given order, in random rounds, until a round is in vain."""
     lists = search.lists
@@ -505,7 +510,7 @@ def begin(search):
             return
 
 
-@kernel
+@step
 def random_edge(search):
     """Return a parent and its child, drawn from all edges, or (-1, -1)."""
     d, n_edges = search.order.shape[0], 0
@@ -519,7 +524,7 @@ def random_edge(search):
     return -1, -1
 
 
-@kernel
+@step
 def kick(search, kind):
     """Disturb the present DAG by forced moves.
 
