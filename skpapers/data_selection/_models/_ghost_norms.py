@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: BSD-3-Clause
+r"""Norms of per-row parameter gradients, layer by layer, without the gradients.
+
+A layer with weight W sees for row i the input :math:`a_t` and passes on, at position t
+(a token, a pixel of the output), the gradient :math:`\delta_t` of the row's loss with
+respect to its output. The gradient of the row's loss by W is then
+:math:`\sum_t \delta_t a_t^T`, and its norm follows from the two without a tensor of the
+size rows x W:
+
+.. math::
+
+    \Bigl\| \sum_t \delta_t a_t^T \Bigr\|_F^2
+    = \sum_{t, s} (a_t \cdot a_s)(\delta_t \cdot \delta_s) .
+
+Each function here takes a layer, its calls in the forward pass, a list of pairs
+(input, gradient by output) whose first axis is the row, and the names of the parameters
+asked for, and returns the squared norms as a tensor (n_rows,). A layer called twice, or
+on a sequence, is one with more positions.
+
+Everything is exact up to rounding. `ghost_of` says which layers are known.
+"""
+
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+__all__ = ["ghost_of", "outer_squares"]
+
+# Elements of the largest temporary array: 16 MB of float32.
+BLOCK = 2**22
+
+
+def _blocks(n_rows, per_row):
+    """Yield slices of rows whose temporaries stay under BLOCK elements."""
+    step = max(1, BLOCK // max(per_row, 1))
+    for start in range(0, n_rows, step):
+        yield slice(start, start + step)
+
+
+def by_gram(A, D):
+    """Squares from T x T Gram matrices, for few positions."""
+    # The sum of products of signs may round below zero where it should vanish.
+    return ((A @ A.mT) * (D @ D.mT)).sum((1, 2)).clamp_min(0)
+
+
+def by_product(A, D):
+    """Squares from the p x q gradients, for many positions."""
+    return (D.mT @ A).square().sum((1, 2))
+
+
+def outer_squares(A, D):
+    """Return the squared Frobenius norms of the sums of outer products.
+
+    Parameters
+    ----------
+    A : tensor of shape (n, T, p)
+        Inputs at the T positions.
+    D : tensor of shape (n, T, q)
+        Gradients at the T positions.
+
+    Returns
+    -------
+    tensor of shape (n,)
+        Squared norms of the (q, p) matrices ``D[i].T @ A[i]``.
+    """
+    (n, T, p), q = A.shape, D.shape[2]
+    if T == 1:
+        return A.square().sum((1, 2)) * D.square().sum((1, 2))
+    squares, size = (by_gram, 2 * T * T) if p * q > T * T else (by_product, p * q)
+    return torch.cat([squares(A[rows], D[rows]) for rows in _blocks(n, size)])
+
+
+def _linear(layer, calls, names):
+    A = torch.cat([a.reshape(len(a), -1, a.shape[-1]) for a, _ in calls], 1)
+    D = torch.cat([d.reshape(len(d), -1, d.shape[-1]) for _, d in calls], 1)
+    total = A.new_zeros(len(A))
+    if "weight" in names:
+        total = total + outer_squares(A, D)
+    if "bias" in names:
+        total = total + D.sum(1).square().sum(1)
+    return total
+
+
+def _pads(layer):
+    """Return the padding of a convolution as `torch.nn.functional.pad` takes it."""
+    pads = []
+    for axis, size in enumerate(layer.kernel_size):
+        if layer.padding == "valid":
+            pads.append((0, 0))
+        elif layer.padding == "same":
+            total = layer.dilation[axis] * (size - 1)
+            pads.append((total // 2, total - total // 2))
+        else:
+            pads.append((layer.padding[axis],) * 2)
+    return [pad for pair in reversed(pads) for pad in pair]
+
+
+def _patches(layer, a):
+    """Return what each output position of a convolution sees, (n, g, L, p)."""
+    mode = {"zeros": "constant"}.get(layer.padding_mode, layer.padding_mode)
+    a = functional.pad(a, _pads(layer), mode=mode)
+    kernel, dilation, stride = layer.kernel_size, layer.dilation, layer.stride
+    if a.ndim == 3:  # one-dimensional: an image of height 1
+        a = a.unsqueeze(2)
+        kernel, dilation, stride = ((1, *s) for s in (kernel, dilation, stride))
+    a = functional.unfold(a, kernel, dilation=dilation, stride=stride)
+    return a.unflatten(1, (layer.groups, -1)).mT
+
+
+def _convolution(layer, calls, names):
+    n, groups = len(calls[0][0]), layer.groups
+    D = torch.cat([d.flatten(2) for _, d in calls], 2)
+    total = D.new_zeros(n)
+    if "weight" in names:
+        per_row = D.shape[2] * layer.weight[0].numel() * groups
+        squares = []
+        for rows in _blocks(n, per_row):  # the patches are kernel times the input
+            A = torch.cat([_patches(layer, a[rows]) for a, _ in calls], 2)
+            parts = D[rows].unflatten(1, (groups, -1)).mT
+            found = outer_squares(A.flatten(0, 1), parts.flatten(0, 1))
+            squares.append(found.view(-1, groups).sum(1))
+        total = total + torch.cat(squares)
+    if "bias" in names:
+        total = total + D.sum(2).square().sum(1)
+    return total
+
+
+def _embedding(layer, calls, names):
+    ids = torch.cat([a.reshape(len(a), -1) for a, _ in calls], 1)
+    D = torch.cat([d.reshape(len(d), -1, d.shape[-1]) for _, d in calls], 1)
+    if layer.padding_idx is not None:
+        D = D * (ids != layer.padding_idx).unsqueeze(2)
+    # Positions of one token add up: give each token of a row a number, and sum.
+    ids, order = ids.sort(1)
+    D = torch.take_along_dim(D, order.unsqueeze(2), 1)
+    number = functional.pad((ids[:, 1:] != ids[:, :-1]).long().cumsum(1), (1, 0))
+    sums = torch.zeros_like(D).scatter_add_(1, number.unsqueeze(2).expand_as(D), D)
+    return sums.square().sum((1, 2))
+
+
+def _scaled(standardise, layer, calls, names):
+    """Layers that scale and shift a standardised input."""
+    scale, shift = zip(*[standardise(layer, a, d) for a, d in calls], strict=True)
+    total = scale[0].new_zeros(len(scale[0]))
+    for name, parts in (("weight", scale), ("bias", shift)):
+        if name in names:
+            total = total + sum(parts).square().sum(1)
+    return total
+
+
+def _over_features(normal, layer, a, d):
+    """Sum over the positions; the parameters span the last axes."""
+    size = layer.weight.numel()
+    scale = (d * normal(layer, a)).reshape(len(a), -1, size).sum(1)
+    return scale, d.reshape(len(a), -1, size).sum(1)
+
+
+def _over_channels(normal, layer, a, d):
+    """Sum over the positions; the parameters span the second axis."""
+    channels = a.shape[1]
+    scale = (d * normal(layer, a)).reshape(len(a), channels, -1).sum(2)
+    return scale, d.reshape(len(a), channels, -1).sum(2)
+
+
+def _layer_norm(layer, a):
+    return functional.layer_norm(a, layer.normalized_shape, eps=layer.eps)
+
+
+def _rms_norm(layer, a):
+    return functional.rms_norm(a, layer.normalized_shape, eps=layer.eps)
+
+
+def _group_norm(layer, a):
+    return functional.group_norm(a, layer.num_groups, eps=layer.eps)
+
+
+def _batch_norm(layer, a):
+    return functional.batch_norm(
+        a, layer.running_mean, layer.running_var, eps=layer.eps
+    )
+
+
+def _normalisation(axis, normal):
+    return partial(_scaled, partial(axis, normal))
+
+
+_GHOSTS = {
+    nn.Linear: _linear,
+    nn.Conv1d: _convolution,
+    nn.Conv2d: _convolution,
+    nn.Embedding: _embedding,
+    nn.LayerNorm: _normalisation(_over_features, _layer_norm),
+    nn.RMSNorm: _normalisation(_over_features, _rms_norm),
+    nn.GroupNorm: _normalisation(_over_channels, _group_norm),
+    nn.BatchNorm1d: _normalisation(_over_channels, _batch_norm),
+    nn.BatchNorm2d: _normalisation(_over_channels, _batch_norm),
+}
+
+
+def ghost_of(layer):
+    """Return the function of squared norms of a layer, or None where there is none."""
+    if not set(dict(layer.named_parameters(recurse=False))) <= {"weight", "bias"}:
+        return None  # a parametrisation, or parameters that a subclass added
+    if isinstance(layer, nn.Embedding) and (
+        layer.scale_grad_by_freq or layer.max_norm is not None
+    ):
+        return None  # the frequencies are those of the whole batch
+    kinds = (kind for kind in type(layer).__mro__ if kind in _GHOSTS)
+    return _GHOSTS.get(next(kinds, None))
