@@ -8,6 +8,7 @@ an underscore passes through here, so that a new release breaks one file.
 from array_api_compat import array_namespace
 from sklearn.base import _fit_context as fit_context
 from sklearn.linear_model._base import LinearClassifierMixin
+from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -15,10 +16,12 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_params,
 )
+from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
 from sklearn.utils.validation import _check_sample_weight
 from sklearn.utils.validation import _get_feature_names as get_feature_names
 
 __all__ = [
+    "BaseComposition",
     "HasMethods",
     "Interval",
     "LinearClassifierMixin",
@@ -27,6 +30,7 @@ __all__ = [
     "check_sample_weight",
     "fit_context",
     "get_feature_names",
+    "safe_indexing",
     "validate_params",
 ]
 
