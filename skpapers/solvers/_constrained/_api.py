@@ -63,6 +63,7 @@ SOLVERS = ("auto", *DIRECT, *KRYLOV, "sketch")
 MODIFICATIONS = ("shift", "norm")
 SCALINGS = ("equilibrate", "preconditioner", "none")
 ACCURACIES = ("practical", "paper")
+FAR = 1e8  # times the size of x0: a path that got there leads nowhere
 
 
 def minimize_constrained(
@@ -160,8 +161,10 @@ def minimize_constrained(
     beta : float, default=0.1
         Part of the predicted decrease that a step must bring, below 0.5.
     xi_B : float, default=0.1
-        Smallest curvature on the null space of G that is made by a shift; with `scale`
-        times the size of the first Hessian where that is below one.
+        Smallest curvature on the null space of G that is made by a shift of an
+        indefinite Hessian; with `scale` times the size of the first Hessian where that
+        is below one. A Hessian that is singular there, but not indefinite, gets a far
+        smaller shift.
     theta : float or "adaptive", default="adaptive"
         Factor in (0, 1] of the accuracy of inexact steps; "adaptive" falls with the
         KKT residual, which makes the convergence superlinear.
@@ -295,6 +298,8 @@ def minimize_constrained(
     outcome = loop.run(start, Merit(**penalties, scaled=scale))
     if scale and outcome.status in (PRECISION, FAILED):
         outcome = loop.run_again(start, Merit(**penalties), outcome)
+    if outcome.status == MAX_ITER and _far_away(outcome.iterate.point, start.point):
+        outcome.status = UNBOUNDED
     outcome.status, words = _words(outcome, problem, tol, max_iter)
     result = result_of(outcome, problem, words)
     result.lam, result.v = _restore(result.lam, mask, parsed)
@@ -513,6 +518,12 @@ class _Report:
             return bool(self.callback(x))
         except StopIteration:
             return True
+
+
+def _far_away(point, start):
+    """Tell whether x has left every neighbourhood of its start, downhill."""
+    sizes = (np.max(np.abs(each.x), initial=0.0) for each in (point, start))
+    return point.f < start.f and next(sizes) > FAR * max(1.0, next(sizes))
 
 
 def _words(outcome, problem, tol, max_iter):

@@ -10,8 +10,10 @@ with the smallest tau >= 0 that makes B positive definite on the null space of G
 factorisation tells whether it is: by its inertia (LDL'), or by the Cholesky
 factorisation of B, of B + sigma G'G (which gives the same step) or of B on the null
 space. If it is not, tau = xi - (smallest eigenvalue of H on the null space) for n up to
-`SMALL`, and grows by a factor of 8 from try to try above. Dependent rows of G get
--rho I in the lower right block.
+`SMALL`, and grows by a factor of 8 from try to try above; where H is singular but not
+indefinite on the null space, as convex problems are, `SLIGHT` times its size is enough
+and keeps the step a Newton step. Dependent rows of G get -rho I in the lower right
+block.
 """
 
 import numpy as np
@@ -35,10 +37,14 @@ from skpapers.solvers._constrained._matrices import (
 
 CURVATURE = 1e-6  # smallest eigenvalue that the published rule leaves alone
 SMALL = 300  # variables up to which eigenvalues give the shift
+ZERO = 1e-10  # eigenvalues below this part of the norm of H count as zero
+SLIGHT = 1e-8  # shift of a semi-definite Hessian, as a part of its size
+FIRST = 1e-4  # first shift of a large indefinite Hessian, as a part of its size
 GROWTH = 8.0
 RHO = 1e-8  # of the squared size of G
-NOISE = 1e-14  # part of the largest entry that keeps sparse pivots from vanishing
+NOISE = 1e-14  # keeps sparse pivots from vanishing; entries are near one
 TINY = 1e-14  # pivots below this part of the largest count as zero
+SWEEPS = 3  # of equilibration
 WIDTH = 4096  # columns of G that are scaled and multiplied at a time
 LARGEST_SHIFT = 1e20
 
@@ -60,7 +66,7 @@ class Shifts:
 
     def __init__(self, xi, rule="shift"):
         self.xi, self.rule = xi, rule
-        self.last = 0.0
+        self.last = self.floor = 0.0
 
     def ahead(self, H, G):
         """Return the shift before any try: the published rule looks at eigenvalues."""
@@ -75,16 +81,26 @@ class Shifts:
         if self.rule == "norm":
             tau = self.xi + hessian_norm(H)
         elif H.shape[0] <= SMALL:
-            tau = max(self.xi - smallest_reduced_eigenvalue(H, G), 1e-12)
+            tau = self.from_eigenvalue(
+                smallest_reduced_eigenvalue(H, G), hessian_norm(H)
+            )
         else:
             scale = np.max(np.abs(_diagonal_or_one(H)))
-            tau = max(1e-4 * scale, self.last / 3)
+            self.floor = FIRST * scale
+            again = self.last / 3
+            tau = again if again > self.floor else SLIGHT * scale
         self.last = tau
         return tau
 
+    def from_eigenvalue(self, low, size):
+        """Return the shift for a smallest eigenvalue and the size of H."""
+        if size > 0 and abs(low) <= ZERO * size:
+            return SLIGHT * size
+        return max(self.xi - low, 1e-12)
+
     def next(self, tau):
         """Return a larger shift."""
-        self.last = GROWTH * tau
+        self.last = max(GROWTH * tau, self.floor)
         if not self.last < LARGEST_SHIFT:
             raise FactorisationError("The Hessian has no usable shift.")
         return self.last
@@ -133,9 +149,8 @@ class LDL:
         good, singular = self._factorise(tau, rho)
         if good:
             return tau
-        rho_once = RHO * max(np.max(np.abs(G.dense()), initial=0.0) ** 2, 1e-300)
         if singular:
-            rho = rho_once
+            rho = RHO
             good, _ = self._factorise(tau, rho)
         if not good and not tau:
             tau = self.shifts.first(H, G)
@@ -143,7 +158,7 @@ class LDL:
             good, singular = self._factorise(tau, rho)
         while not good:
             if singular and not rho:
-                rho = rho_once
+                rho = RHO
             else:
                 tau = self.shifts.next(max(tau, 1e-8))
             good, singular = self._factorise(tau, rho)
@@ -155,6 +170,9 @@ class LDL:
         self.K[:n, :n] = H
         if self.m:
             self.K[n:, :n] = G.dense()
+        self.D = equilibration(abs(self.K), n)
+        self.K *= self.D[:, None]
+        self.K *= self.D
 
     def _factorise(self, tau, rho):
         """Return whether the inertia is (n, m, 0) and whether a pivot vanished."""
@@ -162,7 +180,7 @@ class LDL:
         if tau or rho:
             K = K.copy(order="F")
             d = np.arange(n)
-            K[d, d] += tau
+            K[d, d] += tau * self.D[:n] ** 2
             d = np.arange(n, n + self.m)
             K[d, d] -= rho
         lwork = 64 * K.shape[0]
@@ -174,7 +192,7 @@ class LDL:
 
     def solve(self, r1, r2):
         """Return dx, dlam."""
-        right = np.concatenate([r1, r2])
+        right = self.D * np.concatenate([r1, r2])
         if hasattr(lapack, "dsytrs"):
             z = lapack.dsytrs(self.factor, self.pivots, right, lower=1)[0].ravel()
         else:  # the oldest scipy: the driver that also refines
@@ -186,7 +204,31 @@ class LDL:
                 factored=1,
                 lower=1,
             )[4].ravel()
+        z = self.D * z
         return z[: self.n], z[self.n :]
+
+
+def equilibration(size, n):
+    """Return D that brings the largest entries of all rows of D K D near one.
+
+    Parameters
+    ----------
+    size : ndarray or sparse matrix of shape (N, N)
+        Absolute values of a symmetric K; the upper right block may be left out.
+    n : int
+        Where that block begins.
+    """
+    D = np.ones(size.shape[0])
+    for _ in range(SWEEPS):
+        if sp.issparse(size):
+            part = sp.csr_matrix(sp.diags(D) @ size @ sp.diags(D))
+            rows, columns = (part.max(axis=k).toarray().ravel() for k in (1, 0))
+        else:
+            part = D[:, None] * size * D
+            rows, columns = part.max(axis=1), part.max(axis=0)
+        largest = np.r_[np.maximum(rows[:n], columns[:n]), rows[n:]]
+        D /= np.sqrt(np.where(largest > 0, largest, 1.0))
+    return D
 
 
 def ldl_inertia(factor, pivots):
@@ -232,8 +274,7 @@ class Schur:
     def _prepare_diagonal(self, h, G):
         tau, low = self.shifts.ahead(h, G), float(h.min())
         if low + tau <= TINY * max(float(h.max()), 1e-300):
-            tau = self.shifts.xi - low
-            self.shifts.last = tau
+            tau = self.shifts.from_eigenvalue(low, float(np.max(np.abs(h))))
         inverse = 1 / (h + tau)
         self.inverse = lambda r: inverse * r
         self.S = gram(G, inverse)
@@ -310,12 +351,14 @@ def _cholesky(A, tau):
     if tau:
         d = np.arange(A.shape[0])
         A[d, d] += tau
+    size = A.diagonal().copy()
     factor, info = lapack.dpotrf(A, lower=1, overwrite_a=1, clean=0)
-    if info == 0 and A.shape[0]:
-        d = np.diag(factor)
-        # a pivot lost to rounding
-        info = int(np.min(d) ** 2 <= TINY * np.max(d) ** 2)
-    return factor, info != 0
+    return factor, info != 0 or _lost(np.diag(factor) ** 2, size)
+
+
+def _lost(pivots, diagonal):
+    """Tell whether a pivot is but the rounding of what it was subtracted from."""
+    return bool(np.any(pivots <= TINY * max(1.0, len(pivots) / 16) * diagonal))
 
 
 def _sparse_cholesky(A, tau):
@@ -327,8 +370,9 @@ def _sparse_cholesky(A, tau):
         factor = _symmetric_lu(A)
     except RuntimeError:
         return None, True
-    d = factor.U.diagonal()
-    return factor, bool(np.min(d) <= TINY * np.max(d)) or _exchanged(factor)
+    diagonal = np.empty(A.shape[0])
+    diagonal[factor.perm_c] = A.diagonal()
+    return factor, _lost(factor.U.diagonal(), diagonal) or _exchanged(factor)
 
 
 def _symmetric_lu(A, order="MMD_AT_PLUS_A"):
@@ -352,7 +396,9 @@ def gram(G, weight):
     S = np.zeros((m, m), order="F")
     for start in range(0, n, WIDTH):
         part = rows[:, start : start + WIDTH] * root[start : start + WIDTH]
-        S = blas.dsyrk(1.0, part.T, beta=1.0, c=S, trans=1, lower=1, overwrite_c=1)
+        by_columns = part.flags.f_contiguous
+        part, trans = (part, 0) if by_columns else (part.T, 1)
+        S = blas.dsyrk(1.0, part, beta=1.0, c=S, trans=trans, lower=1, overwrite_c=1)
     return S
 
 
@@ -450,7 +496,11 @@ class SparseLU:
         """Factorise; return tau."""
         self.n, self.m, self.G = G.n, G.m, G
         self.H, self.rows = sparse_hessian(H), G.sparse()
-        self.size = abs(self.rows).max() ** 2 if self.rows.nnz else 1.0
+        n, m = self.n, self.m
+        corner = sp.csr_matrix((m, m))
+        self.K = sp.bmat([[self.H, self.rows.T], [self.rows, corner]], format="coo")
+        self.D = equilibration(abs(self.K), n + m)
+        self.entries = self.D[self.K.row] * self.K.data * self.D[self.K.col]
         self.tau = self.shifts.ahead(H, G)
         return self.tau if self._factorise() else self.prepare_more()
 
@@ -478,18 +528,14 @@ class SparseLU:
 
         SuperLU is not safe on structurally or exactly singular matrices.
         """
-        n, m = self.n, self.m
-        H, rows = self.H.tocoo(), self.rows.tocoo()
-        corner = -rho * self.size
-        largest = max(abs(H.data).max(initial=0.0), abs(rows.data).max(initial=0.0))
-        self.noise = NOISE * max(largest, 1e-300)
-        jitter = self.noise * np.random.default_rng(0).uniform(1, 2, n + m)
-        diagonal = np.r_[self.tau + jitter[:n], corner - jitter[n:]]
-        k = np.arange(n + m)
-        data = np.concatenate([H.data, rows.data, rows.data, diagonal])
-        i = np.concatenate([H.row, rows.row + n, rows.col, k])
-        j = np.concatenate([H.col, rows.col, rows.row + n, k])
-        return sp.csc_matrix((data, (i, j)), shape=(n + m, n + m))
+        n, N = self.n, self.n + self.m
+        jitter = NOISE * np.random.default_rng(0).uniform(1, 2, N)
+        shift = self.tau * self.D[:n] ** 2
+        diagonal = np.r_[shift + jitter[:n], -rho - jitter[n:]]
+        k = np.arange(N)
+        data = np.concatenate([self.entries, diagonal])
+        i, j = (np.concatenate([side, k]) for side in (self.K.row, self.K.col))
+        return sp.csc_matrix((data, (i, j)), shape=(N, N))
 
     def _factorise(self):
         try:
@@ -501,7 +547,7 @@ class SparseLU:
         self.proven = self.permuted = False
         for rho in (0.0, RHO):
             self.lu = splu(self._matrix(rho), diag_pivot_thresh=0.1)
-            if np.min(np.abs(self.lu.U.diagonal())) > 100 * self.noise:
+            if np.min(np.abs(self.lu.U.diagonal())) > 100 * NOISE:
                 return True
         return False
 
@@ -516,18 +562,19 @@ class SparseLU:
             self.order = np.argsort(self.lu.perm_c)
         self.proven = True
         d = self.lu.U.diagonal()
-        if _exchanged(self.lu) or np.min(np.abs(d)) <= 100 * self.noise:
+        if _exchanged(self.lu) or np.min(np.abs(d)) <= 100 * NOISE:
             return False
         return int(np.sum(d < 0)) == self.m
 
     def solve(self, r1, r2):
         """Return dx, dlam."""
-        r = np.concatenate([r1, r2])
+        r = self.D * np.concatenate([r1, r2])
         if self.permuted:
             z = np.empty_like(r)
             z[self.order] = self.lu.solve(r[self.order])
         else:
             z = self.lu.solve(r)
+        z = self.D * z
         return z[: self.n], z[self.n :]
 
 

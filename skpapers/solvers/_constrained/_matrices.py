@@ -222,11 +222,11 @@ class Jacobian:
         return out
 
     def dense(self):
-        """Return G as one C-contiguous array."""
+        """Return G as one array, in the order of memory that it has."""
         if self._dense is None:
             rows = [b.toarray() if sp.issparse(b) else b for b in self.blocks]
             if len(rows) == 1:
-                self._dense = np.ascontiguousarray(rows[0])
+                self._dense = rows[0]
             else:
                 self._dense = np.vstack([np.zeros((0, self.n)), *rows])
         return self._dense

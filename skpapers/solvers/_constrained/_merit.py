@@ -20,6 +20,7 @@ from skpapers.solvers._constrained._matrices import hessian_diagonal, hessian_do
 
 ETA1_CAP, ETA2_CAP = 1e8, 1e-8
 DELTA_FLOOR = 1e-6
+DISTRUST = 30.0
 
 
 class Merit:
@@ -109,6 +110,12 @@ class Merit:
         if scale is not None:
             self.delta = min(self.delta / self.nu**4, self.trial_delta(scale))
             self.delta = max(self.delta, DELTA_FLOOR)
+
+    def trust_less(self, parts, size):
+        """Lower eta2, whose part of the slope needs the exact Hessian."""
+        self.eta2 /= DISTRUST
+        while not (self.descends(parts, size) or self.at_cap):
+            self.tighten()
 
     def start(self, scale):
         """Adapt delta to an iteration."""

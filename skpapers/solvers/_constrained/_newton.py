@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.linalg import qr
 from scipy.optimize import OptimizeResult
 
 from skpapers.solvers._constrained._direct import FactorisationError
@@ -13,10 +14,12 @@ from skpapers.solvers._constrained._problem import Evaluation
 
 CONVERGED, MAX_ITER, STOPPED, PRECISION, UNBOUNDED, INFEASIBLE, FAILED = range(7)
 HALVINGS = 60
+RETRIES = 5  # of a line search, with ever less weight on the Hessian
 ROUNDING = 10 * np.finfo(float).eps
 HUGE = 1e20
 REFINEMENTS = 4
 ACCURATE = 1e-6  # relative residual above which a factorisation is not trusted
+UNSOLVABLE = 1e-3  # relative residual above which the equations contradict each other
 
 
 @dataclass
@@ -70,6 +73,14 @@ def curves(step, c):
     return curvature + max(-float(step.dlam @ c), 0.0) >= 1e-10 * length
 
 
+def within_reach(G, c):
+    """Return the part of c that steps can change, the projection onto G's columns."""
+    Q, R, _ = qr(G.dense(), mode="economic", pivoting=True)
+    size = np.abs(np.diag(R))
+    Q = Q[:, size > 1e-8 * max(size[0], 1e-300)]
+    return Q @ (Q.T @ c)
+
+
 class ExactSteps:
     """Steps from a factorisation, refined until the residual is that of rounding."""
 
@@ -88,11 +99,13 @@ class ExactSteps:
 
     def _solve(self, H, G, gL, c):
         system = self.system
-        tau = system.prepare(H, G)
-        step = self._refine(H, G, gL, c, tau)
+        system.tau = system.prepare(H, G)
+        step = self._refine(H, G, gL, c, system.tau)
         exchange = getattr(system, "refactorise", lambda: False)
         if step.residual > ACCURATE and exchange():
             step = self._refine(H, G, gL, c, system.tau)
+        if step.residual > UNSOLVABLE:  # dependent rows: as far as they allow
+            step = self._refine(H, G, gL, within_reach(G, c), system.tau)
         while not getattr(system, "proven", True) and not curves(step, c):
             step = self._refine(H, G, gL, c, system.prepare_more())
         return step
@@ -209,6 +222,19 @@ class Loop:
 
     def _advance(self, iterate):
         """Return the next iterate, its record, and a word if nothing moved."""
+        merit, penalties = self.merit, self.merit.penalties()
+        found = self._try(iterate)
+        if found["new"] is None and self.problem.has_learnt:
+            self.problem.forget()  # what was learnt about the Hessian misleads
+            merit.restore(penalties)
+            found = self._try(iterate)
+        new, word = found.pop("new"), ""
+        if new is None:
+            new, word = iterate, "no step along the Newton direction lowers the merit"
+        return new, self._record(new, **found), word
+
+    def _try(self, iterate):
+        """Make a step; return the new iterate (or None) and what to note."""
         merit, point = self.merit, iterate.point
         H = self.problem.hessian(point, iterate.lam)
         merit.weigh(H, point.G)
@@ -216,29 +242,30 @@ class Loop:
             self.engine = self.make_engine(H, point.G, merit.h)
         size = merit.size(point.c, iterate.gL)
         step, parts = self.engine.direction(H, iterate, merit, size)
-        slope = merit.slope(parts)
-        before = merit.value(point.f, point.c, iterate.gL, iterate.lam)
-        new, alpha, after = self._search(iterate, step, slope, before)
-        if new is None:
-            new, word = iterate, "no step along the Newton direction lowers the merit"
-        else:
-            word = ""
-        record = self._record(
-            new,
-            alpha=alpha,
-            merit_before=before,
-            merit=after,
-            slope=slope,
-            size=size,
-            tau=step.tau,
-            n_inner=step.n_inner,
-            residual=step.residual,
-        )
-        return new, record, word
+        for _ in range(RETRIES):
+            slope = merit.slope(parts)
+            before = merit.value(point.f, point.c, iterate.gL, iterate.lam)
+            new, alpha, after = self._search(iterate, step, slope, before)
+            if new is not None or merit.at_cap or self.problem.has_learnt:
+                break
+            merit.trust_less(parts, size)  # q is wrong as far as H is
+        return {
+            "new": new,
+            "alpha": alpha,
+            "merit_before": before,
+            "merit": after,
+            "slope": slope,
+            "size": size,
+            "tau": step.tau,
+            "n_inner": step.n_inner,
+            "residual": step.residual,
+        }
 
     def _search(self, iterate, step, slope, before):
         """Backtrack; return the accepted iterate (or None), alpha and the merit."""
         merit, alpha = self.merit, 1.0
+        if slope >= 0:  # the penalties are at their limits
+            return None, 0.0, before
         for _ in range(HALVINGS):
             trial = self._trial(iterate, alpha * step.dx, alpha * step.dlam)
             enough = before + alpha * merit.beta * slope

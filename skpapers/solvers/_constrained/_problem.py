@@ -38,6 +38,7 @@ STRATEGIES = {
     "bfgs": lambda: BFGS(exception_strategy="damp_update"),
     "sr1": SR1,
 }
+MANY = 10**7  # numbers that learnt Hessians of all rows may need
 INSTEAD = "use scipy.optimize.minimize(method='trust-constr') instead"
 
 
@@ -266,7 +267,7 @@ class QuasiNewton:
     def __init__(self, strategy, n):
         self.strategy = copy.deepcopy(strategy)
         self.strategy.initialize(n, "hess")
-        self.x = None
+        self.x, self.informed = None, False
 
     def update(self, x, gradient_old, gradient_new):
         """Learn from the way from the last point to x."""
@@ -274,6 +275,7 @@ class QuasiNewton:
             step = x - self.x
             if np.any(step):
                 self.strategy.update(step, gradient_new - gradient_old)
+                self.informed = True
         self.x = x
 
     def matrix(self):
@@ -282,25 +284,36 @@ class QuasiNewton:
 
 
 class SymmetricRankOne:
-    """A running approximation that starts at zero, as suits a constraint.
+    """Running approximations of the Hessians of rows, which start at zero.
 
-    Multipliers have either sign, so nothing keeps it positive definite; a linear
+    Multipliers have either sign, so nothing keeps them positive definite; a linear
     constraint keeps the zero.
+
+    Parameters
+    ----------
+    m, n : int
+        Numbers of rows and of variables.
     """
 
-    def __init__(self, n):
-        self.H = np.zeros((n, n))
-        self.x = None
+    def __init__(self, m, n):
+        self.H = np.zeros((m, n, n))
+        self.x, self.informed = None, False
 
-    def update(self, x, gradient_old, gradient_new):
+    def update(self, x, rows_old, rows_new):
         """Learn from the way from the last point to x."""
         if self.x is not None:
             step = x - self.x
-            miss = gradient_new - gradient_old - self.H @ step
-            product = float(miss @ step)
-            if abs(product) > 1e-8 * np.linalg.norm(miss) * np.linalg.norm(step):
-                self.H = self.H + np.outer(miss, miss / product)
+            miss = rows_new - rows_old - self.H @ step
+            product = miss @ step
+            sizes = np.linalg.norm(miss, axis=1) * np.linalg.norm(step)
+            for i in np.flatnonzero(np.abs(product) > 1e-8 * sizes):
+                self.H[i] += np.outer(miss[i], miss[i] / product[i])
+                self.informed = True
         self.x = x
+
+    def matrix(self, v):
+        """Return the combination of the rows' Hessians."""
+        return np.tensordot(v, self.H, 1)
 
 
 # --- the problem --------------------------------------------------------------------
@@ -456,16 +469,34 @@ class Problem:
     def _curvature(self, i, constraint, v, point, last):
         if not isinstance(constraint.hess, HessianUpdateStrategy):
             return constraint.hessian(point.x, v)
-        new = v @ self._block(point.G, i)
-        old = None if last is None else v @ self._block(last.G, i)
+        new = self._block(point.G, i)
+        old = None if last is None else self._block(last.G, i)
+        # a matrix a row, or, where that is too much, one for all of them together
+        joint = constraint.m * self.n**2 > MANY
+        if joint:
+            new, old = v @ new, None if last is None else v @ old
+        new, old = (each if each is None else _rows(each) for each in (new, old))
         if i not in self.learners:
-            self.learners[i] = SymmetricRankOne(self.n)
+            self.learners[i] = SymmetricRankOne(len(new), self.n)
         self.learners[i].update(point.x, old, new)
-        return self.learners[i].H
+        return self.learners[i].matrix(np.ones(1) if joint else v)
+
+    @property
+    def has_learnt(self):
+        """Whether a Hessian is an approximation that `forget` would change."""
+        learners = list(self.learners.values())
+        if self.learner is not None:
+            learners.append(self.learner)
+        return self.last is not None and any(each.informed for each in learners)
 
     def _block(self, G, i):
         before = sum(constraint.m > 0 for constraint in self.constraints[:i])
         return G.blocks[before]
+
+
+def _rows(block):
+    block = block.toarray() if issparse(block) else block
+    return np.atleast_2d(block)
 
 
 def _check_hess(hess):
