@@ -41,7 +41,6 @@ from skpapers.causal._kernels.sparsify import (
 )
 
 BACKWARD_MAX_FEATURES = 300  # the backward search costs O(d^4) in all
-DEFAULT_MAX_PARENTS = 48  # of the forward search
 
 
 def correlations(C):
@@ -111,8 +110,7 @@ def sparsify(
     penalty : float, default=2.0
         Price of an edge in units of log(n_samples) for "bic_l0"; 1 is the textbook BIC.
     max_parents : int, default=None
-        Largest number of parents of a node for "bic_l0". None stands for 48 in the
-        forward search and no limit in the backward one. A node never gets more than
+        Largest number of parents of a node for "bic_l0". A node never gets more than
         ``n_samples - 2`` parents.
     allowed : bool ndarray of shape (d, d), default=None
         ``allowed[i, j]``: i may be a parent of j. None allows all.
@@ -184,7 +182,7 @@ def _bic_parents(R, n_samples, usable, required, penalty, max_parents):
     # More parents than this leave no residual: rounding would choose among them. The
     # rank counts the distinct rows, n_samples may count repetitions and weights.
     limit = max(0, min(d - 1, int(n_samples) - 2, _rank(R) - 1))
-    cap = min(limit, DEFAULT_MAX_PARENTS if max_parents is None else max_parents)
+    cap = limit if max_parents is None else min(limit, max_parents)
     backward = d <= BACKWARD_MAX_FEATURES and n_samples > d
     support, capped = sparse_parents(
         R,
@@ -193,7 +191,6 @@ def _bic_parents(R, n_samples, usable, required, penalty, max_parents):
         penalty * np.log(n_samples) / n_samples,
         cap,
         backward,
-        limit if max_parents is None else cap,
     )
     if capped.any() and cap < limit:
         warn(

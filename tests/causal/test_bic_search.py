@@ -14,6 +14,7 @@ from skpapers.causal._bic_search import (
     capped_nodes,
     make_search,
     order_by_remaining_variance,
+    parent_limits,
     read_parents,
 )
 from skpapers.causal._kernels import bic as kernels
@@ -57,7 +58,7 @@ def started(C, n, seed=0, allowed=None, required=None, order=None, max_parents=N
         agreeing_order(np.arange(d) if order is None else order, required),
         seed,
         penalty=2.0,
-        max_parents=max_parents,
+        cap=parent_limits(d, n, max_parents)[0],
         allowed=allowed,
         required=required,
     )
@@ -357,6 +358,47 @@ def test_cap_is_kept_and_noticed(global_random_seed):
     np.testing.assert_array_equal(result.capped, [0])
     search = started(covariance(X), 300, order=np.roll(np.arange(12), -1))
     assert len(capped_nodes(search)) == 0
+
+
+def test_room_for_parents():
+    assert parent_limits(20, 1000, None) == (19, 19)
+    assert parent_limits(20, 10, None) == (8, 8)
+    assert parent_limits(20, 2, None) == (0, 0)
+    assert parent_limits(200, 1000, 7) == (7, 7)
+    assert parent_limits(200, 1000, None) == (101, 199)
+    assert parent_limits(1000, 2000, None) == (48, 204)
+    assert parent_limits(10_000, 20_000, None) == (48, 64)
+
+
+def hub(seed, n=500, k=70):
+    """Return a table of k causes of one more column, and one edge among them."""
+    X = np.random.default_rng(seed).standard_normal((n, k + 1))
+    X[:, 1] += X[:, 0]
+    X[:, k] += X[:, :k].sum(axis=1)
+    return X
+
+
+def test_room_grows_until_it_suffices(global_random_seed, monkeypatch):
+    monkeypatch.setattr("skpapers.causal._bic_search.FIRST_ROOM", 0)
+    C = covariance(hub(global_random_seed))
+    options = {"n_restarts": 15, "seeds": [global_random_seed]}
+    result = bic_order_search(C, 500, **options)
+    assert result.cap == 70  # of 48, then 96 but for the number of columns
+    assert result.parents[:70, 70].all()
+    assert len(result.capped) == 0
+    wide = bic_order_search(C, 500, max_parents=70, **options)
+    np.testing.assert_array_equal(result.path, wide.path)
+    np.testing.assert_array_equal(result.parents, wide.parents)
+    narrow = bic_order_search(C, 500, max_parents=48, **options)
+    assert narrow.cap == 48
+    assert narrow.score > result.score
+    in_time = bic_order_search(C, 500, time_budget=1e-9)
+    assert in_time.cap == 70
+    assert in_time.parents[:70, 70].all()
+    monkeypatch.setattr("skpapers.causal._bic_search.LARGEST_ROOM", 0)
+    short = bic_order_search(C, 500, **options)
+    assert short.cap == 48
+    np.testing.assert_array_equal(short.parents, narrow.parents)
 
 
 @pytest.mark.parametrize("n", [2, 3, 6])

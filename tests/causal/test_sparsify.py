@@ -161,7 +161,7 @@ def test_result_is_a_local_minimum(backward, global_random_seed):
     X = rng.standard_normal((200, d)) @ (np.eye(d) + np.triu(rng.normal(size=(d, d))))
     C = correlations(covariance(X))[0]
     usable, required = no_mask(d)
-    support, capped = kernels.sparse_parents(C, usable, required, cost, d, backward, d)
+    support, capped = kernels.sparse_parents(C, usable, required, cost, d, backward)
     assert not capped.any()
     for v in range(d):
         P = list(np.flatnonzero(support[v]))
@@ -222,6 +222,13 @@ def test_backward_respects_its_cap():
         W = sparsify(covariance(X), 500, np.arange(12), max_parents=4)
     assert (W[:, 11] != 0).sum() == 4
     assert (sparsify(covariance(X), 500, np.arange(12))[:, 11] != 0).sum() == 11
+
+
+def test_forward_search_has_no_limit_of_its_own(global_random_seed):
+    X = np.random.default_rng(global_random_seed).standard_normal((400, 302))
+    X[:, 301] = X[:, :60].sum(axis=1) + 0.1 * X[:, 301]
+    W = sparsify(covariance(X), 400, np.arange(302))  # too wide to go backward
+    assert (W[:60, 301] != 0).all()
 
 
 @pytest.mark.kernels

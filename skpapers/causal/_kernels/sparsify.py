@@ -267,7 +267,7 @@ def node_view(node, v):
 
 
 @kernel
-def sparse_parents(C, usable, required, cost, cap, backward, backward_cap):
+def sparse_parents(C, usable, required, cost, cap, backward):
     """Choose the parents of every node among the columns before it.
 
     Two searches a node: forward grows from the required parents; backward, if asked
@@ -285,23 +285,20 @@ def sparse_parents(C, usable, required, cost, cap, backward, backward_cap):
     support = np.zeros((d, d), np.bool_)
     capped = np.zeros(d, np.bool_)
     start = np.empty(d, np.bool_)
-    capacity = max(cap, backward_cap) if backward else cap
-    capacity = min(capacity + most_true(required), d)
-    room = make_node(0, d, capacity)
+    room = make_node(0, d, min(cap + most_true(required), d))
     prefix = make_prefix(d if backward else 0)
     full = make_regression(d if backward else 0)
     for v in range(d):
-        node, lowest, most = node_view(room, v), np.inf, cap
+        node, lowest = node_view(room, v), np.inf
         for j in range(d):
             start[j] = required[v, j]
         for attempt in range(2 if backward else 1):
             if attempt == 1:
-                most = backward_cap
-                k = survivors(C, prefix, full, v, usable[v], required[v], cost, most)
+                k = survivors(C, prefix, full, v, usable[v], required[v], cost, cap)
                 for a in range(k):
                     start[full.columns[a]] = True
             set_parents(C, node, start)
-            over = grow_shrink(C, node, usable[v], required, cost, most)
+            over = grow_shrink(C, node, usable[v], required, cost, cap)
             score = local_score(node, cost)
             if score < lowest - TIE:
                 lowest, capped[v] = score, over

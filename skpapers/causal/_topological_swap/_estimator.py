@@ -119,8 +119,9 @@ class TopologicalSwap(RowLossMixin, BaseLinearDAG):
         1 is the textbook BIC.
 
     max_parents : int, default=None
-        Largest number of parents in "bic_l0" and in ``loss="bic"``. None stands for 48,
-        but for "bic_l0" with up to 300 columns sets no limit.
+        Largest number of parents in "bic_l0" and in ``loss="bic"``. None sets no limit,
+        but that "bic" holds at most 1 GB of regressions, which is room for 204 parents
+        with 1000 columns, and more with fewer; it tells if this was too little.
 
     n_restarts : int, default=100
         Number of restarts of "bic", each from near the best graph so far.

@@ -231,9 +231,9 @@ def learn_by_bic(learner, C, n_samples, columns):
     )
     if len(result.capped) and result.parents.sum(axis=0).max() < n_samples - 2:
         warn(
-            f"{len(result.capped)} variables have as many parents as max_parents="
-            f"{learner.max_parents} allows although more would lower the BIC: raise "
-            f"max_parents or penalty={learner.penalty}.",
+            f"{len(result.capped)} variables have {result.cap} parents, as many as the "
+            "search had room for, although more would lower the BIC: raise "
+            f"max_parents={learner.max_parents} or penalty={learner.penalty}.",
             ConvergenceWarning,
             stacklevel=2,
         )
