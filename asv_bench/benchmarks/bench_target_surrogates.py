@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from skpapers.linear_model import TargetSurrogateClassifier
 from skpapers.policy import LinearSystem, OnlineImitationLearner
-from skpapers.solvers._target_surrogate_losses import PairwiseLoss
+from skpapers.solvers._target_surrogate._losses import PairwiseLoss
 
 ALPHA = 1e-3
 

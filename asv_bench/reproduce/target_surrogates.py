@@ -21,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skpapers.policy import LinearSystem, OnlineImitationLearner
 from skpapers.solvers import minimize_target_surrogate
-from skpapers.solvers._target_surrogate_losses import LogLoss, PairwiseLoss
+from skpapers.solvers._target_surrogate._losses import LogLoss, PairwiseLoss
 
 ALL = slice(None)
 SOURCE = {

@@ -21,8 +21,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skpapers.solvers import minimize_target_surrogate
-from skpapers.solvers._target_surrogate_losses import SquaredLoss
-from skpapers.solvers._target_surrogate_models import ALL, LinearModel, TorchModel
+from skpapers.solvers._target_surrogate._losses import SquaredLoss
+from skpapers.solvers._target_surrogate._models import ALL, LinearModel, TorchModel
 from skpapers.utils._estimator import DocumentedEstimator, all_or_nothing
 from skpapers.utils._sklearn import HasMethods, Interval, StrOptions, fit_context
 from skpapers.utils._torch import (

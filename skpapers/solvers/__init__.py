@@ -3,8 +3,7 @@
 
 from skpapers.solvers._constrained import minimize_constrained, sketched_newton
 from skpapers.solvers._display import ConvergenceDisplay
-from skpapers.solvers._gns import gns, gns_minimize
-from skpapers.solvers._gns_least_squares import GNSLeastSquares
+from skpapers.solvers._gns import GNSLeastSquares, gns, gns_minimize
 from skpapers.solvers._target_surrogate import minimize_target_surrogate
 
 __all__ = [

@@ -18,7 +18,7 @@ from scipy.optimize import (
 from scipy.sparse.linalg import LinearOperator
 
 from skpapers.solvers import GNSLeastSquares, gns, gns_minimize
-from skpapers.solvers._gns_models import (
+from skpapers.solvers._gns._models import (
     MANY,
     BlockModel,
     DenseModel,
@@ -208,8 +208,10 @@ def test_indefinite_curvature_is_told():
 # --- the search ---------------------------------------------------------------------
 def test_quadratic_is_accepted_at_first_trial(global_random_seed):
     f, grad, H, b = quadratic(np.random.default_rng(global_random_seed), 10)
-    result = gns_minimize(f, np.zeros(10), grad, H, gtol=1e-10)
-    np.testing.assert_allclose(result.x, np.linalg.solve(H, b), rtol=1e-8)
+    # below this gradient rounding hides what a step brings to f, which is near -30
+    result = gns_minimize(f, np.zeros(10), grad, H, gtol=1e-7)
+    error = np.linalg.norm(result.x - np.linalg.solve(H, b))
+    assert error <= 1e-7 / np.linalg.eigvalsh(H)[0]
     assert result.success
     accepted = np.array(result.history["gamma"][1:])
     assert result.n_solves <= result.nit + 1
@@ -552,7 +554,8 @@ def test_least_squares_agrees_with_scipy(global_random_seed):
         e = np.exp(-x[1] * t)
         return np.column_stack([e, -x[0] * t * e])
 
-    theirs = least_squares(residual, [1.0, 1.0], jacobian, xtol=1e-12, gtol=1e-12)
+    tight = {"xtol": 1e-12, "ftol": 1e-15, "gtol": 1e-12}
+    theirs = least_squares(residual, [1.0, 1.0], jacobian, **tight)
     ours = GNSLeastSquares(residual, jacobian).minimize([1.0, 1.0], gtol=1e-9)
     np.testing.assert_allclose(ours.x, theirs.x, atol=1e-7)
 

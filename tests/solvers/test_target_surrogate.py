@@ -8,17 +8,17 @@ from scipy.optimize import approx_fprime, minimize
 from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from skpapers.solvers import _target_surrogate_inner as inner_module
 from skpapers.solvers import minimize_target_surrogate
-from skpapers.solvers._target_surrogate_inner import ExactStep
-from skpapers.solvers._target_surrogate_losses import (
+from skpapers.solvers._target_surrogate import _inner as inner_module
+from skpapers.solvers._target_surrogate._inner import ExactStep
+from skpapers.solvers._target_surrogate._losses import (
     HuberLoss,
     LogLoss,
     PairwiseLoss,
     SoftmaxLoss,
     SquaredLoss,
 )
-from skpapers.solvers._target_surrogate_models import CallableModel
+from skpapers.solvers._target_surrogate._models import CallableModel
 
 ALL = slice(None)
 N, D = 40, 5
@@ -125,7 +125,7 @@ def test_pairwise_loss_is_summed_in_blocks(monkeypatch, global_random_seed):
     loss, _ = make_loss("pairwise", rng)
     z = rng.standard_normal(N)
     value, gradient = loss(z, ALL)
-    monkeypatch.setattr("skpapers.solvers._target_surrogate_losses.BLOCK", 40)
+    monkeypatch.setattr("skpapers.solvers._target_surrogate._losses.BLOCK", 40)
     in_blocks = loss(z, ALL)
     assert in_blocks[0] == pytest.approx(value, rel=1e-13)
     np.testing.assert_allclose(in_blocks[1], gradient, rtol=1e-12)

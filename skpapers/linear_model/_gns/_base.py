@@ -26,7 +26,7 @@ from skpapers.linear_model._gns._fit import (
     choose_hessian,
     start_search,
 )
-from skpapers.solvers._gns import CONVERGED, MESSAGES, PRECISION, STOPPED
+from skpapers.solvers._gns._search import CONVERGED, MESSAGES, PRECISION, STOPPED
 from skpapers.utils._array_api import (
     array_namespace,
     check_same_namespace,

@@ -8,8 +8,7 @@ and the rule that chooses one.
 
 import numpy as np
 
-from skpapers.solvers._gns import Search
-from skpapers.solvers._gns_models import (
+from skpapers.solvers._gns._models import (
     BlockModel,
     DenseModel,
     DiagonalMetric,
@@ -18,6 +17,7 @@ from skpapers.solvers._gns_models import (
     MatrixMetric,
     OperatorModel,
 )
+from skpapers.solvers._gns._search import Search
 
 __all__ = ["HESSIANS", "METRICS", "OPTIONS", "choose_hessian", "start_search"]
 

@@ -12,8 +12,8 @@ the third, which needs second derivatives, is left out.
 import numpy as np
 from scipy.sparse import csc_array, issparse
 
-from skpapers.solvers._gns import gns_minimize
-from skpapers.solvers._gns_models import factor_sparse, make_metric
+from skpapers.solvers._gns._api import gns_minimize
+from skpapers.solvers._gns._models import factor_sparse, make_metric
 
 __all__ = ["GNSLeastSquares"]
 

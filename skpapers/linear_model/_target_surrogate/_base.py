@@ -19,12 +19,22 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skpapers.solvers import minimize_target_surrogate
 from skpapers.utils._estimator import DocumentedEstimator
-from skpapers.utils._sklearn import Interval, StrOptions
+from skpapers.utils._sklearn import Interval, StrOptions, check_sample_weight
 from skpapers.utils._torch import make_mlp, trained
 
 FLOATS = (np.float64, np.float32)
 N_INNER = 20
 CONSTANT = 64 * np.finfo(np.float64).eps  # spread of a constant column over its size
+
+
+def row_weights(sample_weight, X):
+    """Return weights of mean one over the rows that count, and which these are."""
+    if sample_weight is None:
+        return np.ones(X.shape[0]), None
+    weight = check_sample_weight(sample_weight, X).astype(np.float64)
+    kept = weight > 0
+    weight = weight[kept]
+    return weight / weight.max() / np.mean(weight / weight.max()), kept
 
 
 class CallableLoss:
