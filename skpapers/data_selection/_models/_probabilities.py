@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Classifiers of which only the probabilities are known."""
+
+import warnings
+from copy import deepcopy
+from functools import cached_property
+
+import numpy as np
+
+from skpapers.data_selection._models._base import no_gradients, subtract_labels
+from skpapers.utils import DataConditionWarning
+
+SUM_TOLERANCE = 1e-6  # of the probabilities of a row
+TINY = np.finfo(np.float64).tiny
+
+
+def clean_probabilities(proba):
+    """Return probabilities as float64, not negative and of sum 1.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite or all zero in a row.
+
+    Warns
+    -----
+    DataConditionWarning
+        If rows were off by more than rounding.
+    """
+    p = np.array(proba, dtype=np.float64)
+    if not np.isfinite(p).all():
+        raise ValueError("the probabilities must be finite; some are nan or infinite.")
+    np.maximum(p, 0.0, out=p)
+    total = p.sum(axis=1, keepdims=True)
+    if not (total > 0).all():
+        raise ValueError("the probabilities of a row must not all be zero.")
+    off = np.abs(total - 1.0).max(initial=0.0)
+    if off > SUM_TOLERANCE:
+        warnings.warn(
+            f"the probabilities of a row must sum to 1, some sums are off by {off:.2g}:"
+            " rows are divided by their sums.",
+            DataConditionWarning,
+            stacklevel=2,
+        )
+        p /= total
+    return p
+
+
+class ProbabilityPass:
+    """What given probabilities say.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n, K)
+        Probabilities.
+    source : str, default="the classifier"
+        What they come from, for messages.
+    """
+
+    def __init__(self, proba, source="the classifier"):
+        self.proba, self.source = clean_probabilities(proba), source
+
+    @cached_property
+    def log_proba(self):
+        """Logarithms of the probabilities, finite."""
+        return np.log(np.maximum(self.proba, TINY))
+
+    def errors(self, codes):
+        """Return p - y."""
+        return subtract_labels(self.proba.copy(), codes)
+
+    def gradient_norms(self, codes, layers=None):
+        """Raise: there are no gradients."""
+        raise no_gradients(self.source)
+
+    def input_gradients(self, codes, output="proba"):
+        """Raise: there are no gradients."""
+        raise no_gradients(self.source)
+
+
+class ProbabilityModel:
+    """A classifier with ``predict_proba``."""
+
+    is_differentiable = False
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    @property
+    def classes_(self):
+        """Labels in the order of the probabilities."""
+        return self.estimator.classes_
+
+    def snapshot(self):
+        """Return a deep copy."""
+        return ProbabilityModel(deepcopy(self.estimator))
+
+    def run(self, X):
+        """Return what the classifier says about rows."""
+        proba = self.estimator.predict_proba(X)
+        return ProbabilityPass(proba, type(self.estimator).__name__)
+
+
+def probability_model(estimator):
+    """Return a fitted classifier as a model without gradients."""
+    if not hasattr(estimator, "predict_proba"):
+        raise TypeError(
+            f"influence scores need a classifier with predict_proba, and "
+            f"{type(estimator).__name__} has none. Calibrate it "
+            "(CalibratedClassifierCV) or take another."
+        )
+    return ProbabilityModel(estimator)
