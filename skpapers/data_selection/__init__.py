@@ -1,4 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Which rows to train on: influence scores, pruning, wrong labels."""
 
-__all__: list[str] = []
+from skpapers.data_selection._label_noise import (
+    label_noise_matrix,
+    wrong_label_scores,
+)
+
+__all__ = [
+    "label_noise_matrix",
+    "wrong_label_scores",
+]
