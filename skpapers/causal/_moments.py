@@ -40,10 +40,8 @@ def moments(X, weight=None):
         Covariance with divisor n.
     """
     xp = array_namespace(X)
-    n_rows, d = X.shape
-    step = max(1, _CHUNK_ENTRIES // d)
-    parts = [slice(i, min(i + step, n_rows)) for i in range(0, n_rows, step)]
-    n = float(n_rows if weight is None else xp.sum(weight))
+    parts = _parts(X)
+    n = float(X.shape[0] if weight is None else xp.sum(weight))
 
     def rows(part):
         block = xp.astype(X[part, :], xp.float64, copy=False)
@@ -64,6 +62,45 @@ def moments(X, weight=None):
         with np.errstate(over="ignore", invalid="ignore"):  # the caller looks for it
             scatter = scatter + centred.T @ other
     return n, to_numpy(mean), to_numpy(scatter) / n
+
+
+def mean_kurtosis(X, weight, mean, W, std):
+    """Return the mean over the columns of the kurtosis of what their parents leave.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, d)
+        The table.
+    weight : array of shape (n_samples,) or None
+        Its weights, as for `moments`.
+    mean : ndarray of shape (d,)
+        Means of the columns.
+    W : ndarray of shape (d, d)
+        Weights of the edges.
+    std : ndarray of shape (d,)
+        Standard deviations of the residuals.
+
+    Returns
+    -------
+    float
+        Fourth moment of the residuals (X - mean)(I - W) in units of ``std``: 3 for a
+        normal distribution, 9 for an exponential one.
+    """
+    left_over = (np.eye(len(W)) - W) / std
+    total = n = 0.0
+    for part in _parts(X):
+        Z = (to_numpy(X[part, :]).astype(np.float64) - mean) @ left_over
+        w = np.ones(len(Z)) if weight is None else to_numpy(weight[part])
+        total += float(w @ (Z**4).mean(axis=1))
+        n += float(w.sum())
+    return float(np.clip(total / n, 1.0, max(n, 1.0)))  # bounds of any n numbers
+
+
+def _parts(X):
+    """Return slices of rows that make up X."""
+    n_rows, d = X.shape
+    step = max(1, _CHUNK_ENTRIES // d)
+    return [slice(i, min(i + step, n_rows)) for i in range(0, n_rows, step)]
 
 
 def merge_moments(a, b):

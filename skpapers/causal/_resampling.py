@@ -347,19 +347,30 @@ def seeded(learner, rng, only_missing=False):
     return learner
 
 
+def chooses_by_tails(learner):
+    """Tell whether a learner looks at more of the rows than their covariance."""
+    return isinstance(learner, TopologicalSwap) and learner.loss == "auto"
+
+
 def warm_learner(fitted):
     """Return what learns from resamples of what a learner was fitted to.
 
     `TopologicalSwap` starts from the order that it has found for all rows. Its search
     by BIC then needs few restarts, but some: without them the graphs of resamples would
     be more alike than those of fits from scratch. Other learners start anew.
+
+    With "auto" the loss is that chosen for all rows. The variances of a resample differ
+    from equal ones by twice as much as those of the table: by its errors and by their
+    own. Evidence from a resample would speak against "squared" too often.
     """
     learner = clone(fitted)
-    if not isinstance(fitted, TopologicalSwap) or fitted.loss not in ("bic", "auto"):
+    if chooses_by_tails(fitted):
+        learner.set_params(loss=fitted.loss_)
+    if not isinstance(fitted, TopologicalSwap) or learner.loss != "bic":
         return learner  # a search from scratch takes less than the rest of a fit
     enough = max(WARM_RESTARTS, round(RESTARTS_PER_COLUMN * fitted.n_features_in_))
     n_restarts = min(fitted.n_restarts, enough)
-    if fitted.loss == "bic" and fitted.w_threshold in ("auto", 0):
+    if fitted.w_threshold in ("auto", 0):
         return WarmSearch(fitted, n_restarts)
     return learner.set_params(
         init=to_numpy(fitted.causal_order_),

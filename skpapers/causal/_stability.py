@@ -35,6 +35,7 @@ from skpapers.causal._resampling import (
     Moments,
     Refit,
     Rows,
+    chooses_by_tails,
     map_draws,
     named,
     needed_names,
@@ -313,7 +314,8 @@ def bootstrap_edges(
     Notes
     -----
     A resample costs O(n d²) for its covariance plus one fit to it; a learner that can
-    start from its former result does. Memory: a sorted copy of X, and d² numbers for
+    start from its former result does, and ``TopologicalSwap(loss="auto")`` keeps to the
+    loss that it has chosen for all rows. Memory: a sorted copy of X, and d² numbers for
     each resample that is under way.
 
     Warnings of the resamples are collected, and the first of each kind is shown with
@@ -407,7 +409,7 @@ class StabilityDAG(MetaEstimatorMixin, BaseLinearDAG):
         see `bootstrap_edges`.
 
     learner_ : estimator
-        The learner, fitted to the covariance of all rows.
+        The learner, fitted to all rows or to their covariance.
 
     raw_adjacency_ : ndarray of shape (`n_features_in_`, `n_features_in_`)
         Weights that ``learner_`` found.
@@ -537,9 +539,11 @@ class StabilityDAG(MetaEstimatorMixin, BaseLinearDAG):
         frame_names = needed_names(learner, names)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            fitted = seeded(learner, rng, only_missing=True).fit_covariance(
-                named(C, frame_names), n, mean=mean
-            )
+            fitted = seeded(learner, rng, only_missing=True)
+            if rows is not None and chooses_by_tails(fitted):
+                fitted.fit(named(rows.X, frame_names), sample_weight=rows.weight)
+            else:
+                fitted.fit_covariance(named(C, frame_names), n, mean=mean)
         sizes = self.n_bootstraps, self.n_calibrations
         statistics = resample_edges(
             learner, fitted, source, names, sizes, rng, self.n_jobs

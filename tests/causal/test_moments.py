@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.base import clone
 
 from skpapers.causal import CoLiDE, SortRegress, StabilityDAG, TopologicalSwap
-from skpapers.causal._moments import merge_moments, moments
+from skpapers.causal._moments import mean_kurtosis, merge_moments, moments
 from skpapers.datasets import make_linear_sem
 
 
@@ -36,6 +36,24 @@ def test_equal_numpy(global_random_seed, xp):
     np.testing.assert_allclose(mean, np.average(X, axis=0, weights=weight))
     expected = np.cov(X.T, bias=True, aweights=weight)
     np.testing.assert_allclose(C, expected, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("xp", [np, array_api_strict])
+def test_kurtosis_of_residuals(global_random_seed, xp):
+    rng = np.random.default_rng(global_random_seed)
+    Z = rng.exponential(size=(30, 3)) ** 2 * [1, 1e2, 1e-2]
+    W = np.triu(np.full((3, 3), 2.0), 1)
+    X = 5.0 + Z @ np.linalg.inv(np.eye(3) - W)
+    weight = rng.integers(1, 4, 30).astype(float)
+    for w in (None, weight):
+        mean = np.average(X, axis=0, weights=w)
+        left = (X - mean) @ (np.eye(3) - W)
+        std = np.sqrt(np.average(left**2, axis=0, weights=w))
+        expected = np.average((left / std) ** 4, axis=0, weights=w).mean()
+        given_w = None if w is None else xp.asarray(w)
+        found = mean_kurtosis(xp.asarray(X), given_w, mean, W, std)
+        assert found == pytest.approx(expected)
 
 
 @given(

@@ -122,6 +122,26 @@ def test_warm_searches_are_as_good_as_long_ones(global_random_seed):
     assert gap.mean() < 0.03
 
 
+def test_auto_keeps_to_the_loss_of_all_rows():
+    """A resample of heavy tails seems to speak against equal variances."""
+    data = make_linear_sem(500, 12, 24, noise="exponential", random_state=0)
+    auto = TopologicalSwap("auto", n_restarts=5)
+    found = bootstrap_edges(auto, data.X, 10, random_state=0)
+    assert found.learner.loss_ == "squared"
+    _same(found, bootstrap_edges(SQUARED, data.X, 10, random_state=0))
+    stable = StabilityDAG(auto, n_bootstraps=10, random_state=0).fit(data.X)
+    assert stable.learner_.loss_choice_["kurtosis"] > 4
+    expected = StabilityDAG(SQUARED, n_bootstraps=10, random_state=0).fit(data.X)
+    np.testing.assert_array_equal(
+        stable.edge_probabilities_, expected.edge_probabilities_
+    )
+    X = data.X / data.X.std(axis=0)
+    found = bootstrap_edges(auto, X, 10, random_state=0)
+    assert found.learner.loss_ == "bic"
+    bic = TopologicalSwap("bic", n_restarts=5)
+    _same(found, bootstrap_edges(bic, X, 10, random_state=0))
+
+
 def test_knowledge_about_edges_decides_open_directions(sem):
     learner = TopologicalSwap("bic", tiers=[[0, 1, 2], [3, 4, 5]])
     found = bootstrap_edges(learner, sem.X, 10, random_state=0)

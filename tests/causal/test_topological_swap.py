@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import expm
+from scipy.stats import chi2
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
@@ -760,10 +761,60 @@ def test_auto_chooses_by_evidence(standardise, global_random_seed):
         other = TopologicalSwap(loss="bic", random_state=0).fit(X)
         assert_allclose(choice["bic"], other.bic_ + d * np.log(n))
         ordered = TopologicalSwap(loss="squared").fit(X)
-        fit = n * d * np.log((ordered.noise_std_**2).mean())
+        assert ordered.equal_variance_pvalue_ == auto.equal_variance_pvalue_
+        Z = ordered.transform(X)
+        kurtosis = ((Z**4).mean(axis=0) / (Z**2).mean(axis=0) ** 2).mean()
+        assert choice["kurtosis"] == pytest.approx(kurtosis)
+        logs = np.log((Z**2).mean(axis=0))
+        ratio = n * (d * np.log((Z**2).mean()) - logs.sum()) / ((kurtosis - 1) / 2)
+        assert auto.equal_variance_pvalue_ == pytest.approx(chi2.sf(ratio, d - 1))
         n_parameters = 2 * np.count_nonzero(ordered.adjacency_) + 1
-        assert_allclose(choice["squared"], fit + n_parameters * np.log(n))
+        expected = n * logs.sum() + ratio + n_parameters * np.log(n)
+        assert_allclose(choice["squared"], expected)
         assert not hasattr(auto.set_params(loss=loss).fit(X), "loss_choice_")
+
+
+@pytest.mark.parametrize("noise", ["exponential", "uniform"])
+def test_tails_do_not_mislead_the_test_of_equal_variances(noise, global_random_seed):
+    """If it were normal, exponential noise would have p-values of about 1e-8."""
+    pvalues, first = [], 100 * global_random_seed
+    for seed in range(first, first + 20):
+        X = make_linear_sem(1000, 20, 40, noise=noise, random_state=seed).X
+        pvalues.append(TopologicalSwap(loss="squared").fit(X).equal_variance_pvalue_)
+    assert np.min(pvalues) > 1e-5
+    assert 0.2 < np.mean(pvalues) < 0.8
+
+
+def test_auto_is_not_misled_by_tails():
+    """Noise of equal variances, t with five degrees of freedom."""
+    for seed in (326, 337):
+        data = make_linear_sem(1000, 20, random_state=seed)
+        Z = np.random.default_rng(seed).standard_t(5, (1000, 20))
+        X = np.linalg.solve(np.eye(20) - data.W.T, Z.T).T
+        learner = TopologicalSwap(n_restarts=20, random_state=0).fit(X)
+        assert learner.loss_ == "squared"
+        assert learner.loss_choice_["kurtosis"] > 4
+
+
+def test_tails_of_weighted_rows_and_of_covariances(global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    X = make_linear_sem(
+        200, 6, 9, noise="exponential", random_state=global_random_seed
+    ).X
+    weight = rng.integers(0, 4, 200)
+    options = {"n_restarts": 5, "random_state": 0}
+    weighted = TopologicalSwap(**options).fit(X, sample_weight=weight)
+    repeated = TopologicalSwap(**options).fit(np.repeat(X, weight, axis=0))
+    kurtosis = weighted.loss_choice_["kurtosis"]
+    assert kurtosis == pytest.approx(repeated.loss_choice_["kurtosis"])
+    assert kurtosis > 4
+    with_constant = np.insert(X, 2, 7.0, axis=1)
+    with pytest.warns(DataConditionWarning, match="Constant"):
+        inserted = TopologicalSwap(**options).fit(with_constant, sample_weight=weight)
+    assert inserted.loss_choice_["kurtosis"] == pytest.approx(kurtosis)
+    C = np.cov(X.T, bias=True)
+    known = TopologicalSwap(**options).fit_covariance(C, 200)
+    assert known.loss_choice_["kurtosis"] == 3.0
 
 
 def test_auto_has_no_choice_on_a_singular_covariance(global_random_seed):

@@ -14,7 +14,12 @@ from skpapers.causal._topological_swap._linear import (
 from skpapers.causal._topological_swap._rows import RowLossMixin
 from skpapers.metrics import dag_to_cpdag
 from skpapers.utils._array_api import to_numpy
-from skpapers.utils._sklearn import HasMethods, Interval, StrOptions
+from skpapers.utils._sklearn import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_sample_weight,
+)
 
 _SIZE = [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})]
 
@@ -50,8 +55,10 @@ class TopologicalSwap(RowLossMixin, BaseLinearDAG):
         callable:
 
         - "auto": both "squared" and "bic"; of the two graphs the one with the lower
-          BIC, in which equal variances count as a single parameter. `loss_choice_`
-          tells why.
+          BIC, in which equal variances count as a single parameter. How much sample
+          variances differ by chance is taken from the kurtosis of the residuals; it is
+          not known in `partial_fit` and `fit_covariance`, where that of normal noise
+          takes its place. `loss_choice_` tells why.
         - "squared": half the sum of the residual variances of all-predecessor
           regressions. Right if the noise variances are equal in the given units.
         - "sum_std": the sum of the residual standard deviations, CoLiDE's profiled
@@ -193,13 +200,15 @@ class TopologicalSwap(RowLossMixin, BaseLinearDAG):
         The loss of the graph: what "auto" has chosen, else ``loss``.
 
     loss_choice_ : dict
-        Why "auto" chose as it did: a sentence, ``"reason"``, and the two BICs that were
-        compared, ``"squared"`` and ``"bic"`` (not where there was no choice). Only with
+        Why "auto" chose as it did: a sentence, ``"reason"``, the two BICs that were
+        compared, ``"squared"`` and ``"bic"``, and the mean ``"kurtosis"`` of the
+        residuals of the former's graph (not where there was no choice). Only with
         ``loss="auto"``.
 
     equal_variance_pvalue_ : float
         Of the likelihood ratio test of equal noise variances on the graph of "squared"
-        or "sum_std"; small values speak against them. With "auto" it is that of the
+        or "sum_std", divided by what the kurtosis of the residuals makes of it (Satorra
+        and Bentler); small values speak against them. With "auto" it is that of the
         graph of "squared", whichever is chosen; nan for the other losses, since any
         wrong direction would make it small.
 
@@ -387,11 +396,17 @@ class TopologicalSwap(RowLossMixin, BaseLinearDAG):
     def _learn_from(self, moments, reference, rows=None):
         for name in ("intercept_", "loss_choice_"):
             vars(self).pop(name, None)  # of a fit with another loss
+        self._rows = None  # only moments are known
+        if rows is not None:
+            X, weight = rows
+            weight = None if weight is None else check_sample_weight(weight, X)
+            self._rows = X, weight, moments[1]
         super()._learn_from(moments, reference, rows)
+        del self._rows
 
     def _learn(self, C, n_samples, columns):
         if self.loss == "auto":
             return learn_by_evidence(self, C, n_samples, columns)
         if self.loss == "bic":
             return learn_by_bic(self, C, n_samples, columns)
-        return learn_by_order(self, C, n_samples, columns, self.loss)
+        return learn_by_order(self, C, n_samples, columns, self.loss)[0]

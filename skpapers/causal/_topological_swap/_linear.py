@@ -4,13 +4,34 @@ r"""What `TopologicalSwap` does with a covariance, and how it chooses its loss.
 With "auto", two graphs are learnt and the one of lower BIC is kept. Both count a price
 lambda log n for each of their |E| edges, but not the same number of noise variances:
 
-    S_equal   = n d log(mean_v v_v) + lambda log n |E| + log n
-    S_unequal = n sum_v log v_v     + lambda log n |E| + d log n
+    S_equal   = n sum_v log v_v + R / c + lambda log n |E| + log n
+    S_unequal = n sum_v log v_v         + lambda log n |E| + d log n
 
 with the mean squared residuals v_v *in the given units*. The first is that of the graph
 in the order of least squares, the second that of the graph of lowest BIC.
+
+    R = n (d log(mean_v v_v) - sum_v log v_v)
+
+is the likelihood ratio of equal variances; with c = 1 the first line is the BIC of
+normal noise, n d log(mean_v v_v) + ... But how much sample variances differ by chance
+depends on the tails of the noise. If all variances are equal and the noise has kurtosis
+k_v (fourth moment over squared variance), then
+
+    var(log v_v) = (k_v - 1) / n + O(1 / n²),
+    R = n / 2 sum_v (log v_v - mean_u log v_u)² + O(n^-1/2),
+
+and so R has the mean (d - 1) c with c = mean_v (k_v - 1) / 2: 1 for normal noise, 4 for
+exponential noise. R / c has the mean of chi² with d - 1 degrees of freedom again, and
+its distribution if all k_v are equal (Satorra and Bentler 1994). The sums over edges
+need no such correction: coefficients of regressions have variances that depend on
+second moments only. Kurtosis is taken from the residuals; where only a covariance is
+known, c is 1.
+
+A. Satorra, P. M. Bentler, "Corrections to test statistics and standard errors in
+covariance structure analysis", in: Latent variables analysis, 1994.
 """
 
+from dataclasses import dataclass
 from warnings import warn
 
 import numpy as np
@@ -23,6 +44,7 @@ from skpapers.causal._base import LearnedDAG, dependent_columns, residual_varian
 from skpapers.causal._bic_search import bic_order_search
 from skpapers.causal._general_losses import covariance_fits
 from skpapers.causal._markov_class import bic
+from skpapers.causal._moments import mean_kurtosis
 from skpapers.causal._order_search import (
     LOSSES,
     SWEEPS,
@@ -44,6 +66,8 @@ from skpapers.utils._callbacks import reported
 # a Cholesky factor, and enough to keep sparse regressions from fitting rounding errors
 JITTER = 1e-10
 SPARSE_JITTER = 1e-6
+NORMAL_KURTOSIS = 3.0
+LEAST_SPREAD = 0.1  # of c; noise on two values would have 0
 SCORES = {"squared": lambda v: v / 2, "sum_std": np.sqrt}  # of a residual variance
 
 
@@ -61,20 +85,52 @@ def largest_gradient(C, W, order, allowed):
     return float(np.abs(np.triu(gradient[np.ix_(order, order)], k=1)).max(initial=0.0))
 
 
-def equal_variance_bic(C, n_samples, W, penalty):
-    """Return the BIC of a graph whose noise variances are equal."""
-    mean_variance = residual_variances(C, W).mean()
-    n_edges = np.count_nonzero(W)
-    fit = n_samples * len(C) * np.log(mean_variance)
-    return float(fit + (penalty * n_edges + 1) * np.log(n_samples))
+@dataclass
+class EqualVariances:
+    """What the residuals of a graph say of equal noise variances.
 
+    Attributes
+    ----------
+    variances : ndarray of shape (d,)
+        Mean squared residuals.
+    n_samples : float
+        Number of rows.
+    kurtosis : float
+        Mean kurtosis of the residuals; 3 is that of normal noise.
+    """
 
-def equal_variance_pvalue(C, n_samples, W):
-    """Return the p-value of the likelihood ratio test of equal noise variances."""
-    variances = residual_variances(C, W)
-    d = len(variances)
-    ratio = n_samples * (d * np.log(variances.mean()) - np.log(variances).sum())
-    return float(chi2.sf(max(ratio, 0.0), d - 1)) if d > 1 else 1.0
+    variances: np.ndarray
+    n_samples: float
+    kurtosis: float = NORMAL_KURTOSIS
+
+    @classmethod
+    def of(cls, learner, C, n_samples, W, columns):
+        """Look at the residuals of a graph, of the rows too if they are known."""
+        variances = residual_variances(C, W)
+        if learner._rows is None:
+            return cls(variances, n_samples)
+        X, weight, mean = learner._rows
+        if len(columns) < X.shape[1]:
+            X, mean = X[:, columns], mean[columns]
+        kurtosis = mean_kurtosis(X, weight, mean, W, np.sqrt(variances))
+        return cls(variances, n_samples, kurtosis)
+
+    def ratio(self):
+        """Return the likelihood ratio R / c, which depends little on the tails."""
+        d = len(self.variances)
+        R = d * np.log(self.variances.mean()) - np.log(self.variances).sum()
+        c = max((self.kurtosis - 1) / 2, LEAST_SPREAD)
+        return float(max(self.n_samples * R, 0.0) / c)
+
+    def pvalue(self):
+        """Return the p-value of the ratio."""
+        d = len(self.variances)
+        return float(chi2.sf(self.ratio(), d - 1)) if d > 1 else 1.0
+
+    def bic(self, n_edges, penalty):
+        """Return the BIC of a graph whose noise variances are equal."""
+        fit = self.n_samples * np.log(self.variances).sum() + self.ratio()
+        return float(fit + (penalty * n_edges + 1) * np.log(self.n_samples))
 
 
 def cut_weights(learner, W, automatic=0.0, required=False):
@@ -169,7 +225,10 @@ def search_starts(learner, C, starts, loss):
 
 
 def learn_by_order(learner, C, n_samples, columns, loss):
-    """Search for the order of lowest "squared" or "sum_std", then the sparse graph."""
+    """Search for the order of lowest "squared" or "sum_std", then the sparse graph.
+
+    Returns it and what it says of equal variances.
+    """
     unit = power_of_four(C)
     inner = inner_covariance(
         learner, C / unit, learner.alpha / unit, n_samples, columns
@@ -191,19 +250,21 @@ def learn_by_order(learner, C, n_samples, columns, loss):
         found[name] = float(found[name] * score_unit)
     found["history"] = (np.array(found["history"]) * score_unit).tolist()
     adjacency = sparse_weights(learner, C, n_samples, order, raw, *known)
-    return LearnedDAG(
+    evidence = EqualVariances.of(learner, C, n_samples, adjacency, columns)
+    graph = LearnedDAG(
         adjacency=adjacency,
         raw_adjacency=raw,
         order=order,
-        noise_std=np.sqrt(residual_variances(C, adjacency)),
+        noise_std=np.sqrt(evidence.variances),
         attributes=found
         | {
             "loss": loss,
-            "equal_variance_pvalue": equal_variance_pvalue(C, n_samples, adjacency),
+            "equal_variance_pvalue": evidence.pvalue(),
             "bic": bic(C, n_samples, adjacency != 0, learner.penalty),
             "kkt_violation": largest_gradient(inner, raw, order, known[0]) * unit,
         },
     )
+    return graph, evidence
 
 
 def learn_by_bic(learner, C, n_samples, columns):
@@ -276,15 +337,17 @@ def learn_by_evidence(learner, C, n_samples, columns):
     if reason is not None:
         graph.attributes["loss_choice"] = {"reason": reason}
         return graph
-    ordered = learn_by_order(learner, C, n_samples, columns, "squared")
-    equal = equal_variance_bic(C, n_samples, ordered.adjacency, learner.penalty)
+    ordered, evidence = learn_by_order(learner, C, n_samples, columns, "squared")
+    n_edges = np.count_nonzero(ordered.adjacency)
+    equal = evidence.bic(n_edges, learner.penalty)
     unequal = graph.attributes["bic"] + len(C) * float(np.log(n_samples))
     chosen, verdict = (ordered, "equal") if equal < unequal else (graph, "unequal")
-    pvalue = ordered.attributes["equal_variance_pvalue"]
+    pvalue = evidence.pvalue()
     chosen.attributes["equal_variance_pvalue"] = pvalue
     chosen.attributes["loss_choice"] = {
         "squared": equal,
         "bic": unequal,
+        "kurtosis": evidence.kurtosis,
         "reason": (
             f"{chosen.attributes['loss']!r}: the BIC speaks for {verdict} noise "
             f"variances in these units, by {abs(equal - unequal):.6g}; the likelihood "
