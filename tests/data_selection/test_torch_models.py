@@ -11,6 +11,7 @@ from scipy import sparse
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
+from skpapers.data_selection._chunks import passes  # noqa: E402
 from skpapers.data_selection._models import _ghost_norms as ghosts  # noqa: E402
 from skpapers.data_selection._models import _torch as models  # noqa: E402
 from skpapers.utils._torch import seeded  # noqa: E402
@@ -235,7 +236,7 @@ def test_gradient_norms(name, dtype, global_random_seed):
     assert list(model._plans.values()) == [MODULES[name][2]]
 
 
-@each_module
+@pytest.mark.parametrize("name", ["mlp", "conv1d circular", "norms", "tied"])
 def test_norms_by_finite_differences(name, global_random_seed):
     module, X, codes = build(name, global_random_seed)
     model = models.TorchModel(module)
@@ -328,12 +329,12 @@ def test_outer_squares(shape, blocks, global_random_seed, monkeypatch):
 
 
 def test_small_blocks_of_convolutions(global_random_seed, monkeypatch):
-    module, X, codes = build("residual", global_random_seed)
+    module, X, codes = build("conv2d groups", global_random_seed)
     whole = models.TorchModel(module).run(X).gradient_norms(codes)
     monkeypatch.setattr(ghosts, "BLOCK", 100)
     found = models.TorchModel(module).run(X).gradient_norms(codes)
     np.testing.assert_allclose(found, whole, rtol=1e-12)
-    monkeypatch.setattr(models, "FALLBACK_BYTES", 1)
+    monkeypatch.setattr(models, "FALLBACK_BYTES", 3000)
     for plan in models.PER_ROW.values():
         model = models.TorchModel(module)
         norms = model.run(X)
@@ -447,6 +448,15 @@ def test_one_output_is_two_classes(shape, global_random_seed):
         g = torch.cat([p.grad.flatten() for p in module.parameters()])
         np.testing.assert_allclose(found.gradient_norms(codes)[i], g.norm())
 
+        x = torch.as_tensor(X[i : i + 1]).requires_grad_()
+        (g,) = torch.autograd.grad(module(x).sum(), x)
+        sign = 2 * codes[i] - 1
+        np.testing.assert_allclose(
+            found.input_gradients(codes, "logit")[i], sign * g[0]
+        )
+        slope = sign * p[i] * (1 - p[i]) * g[0]
+        np.testing.assert_allclose(found.input_gradients(codes)[i], slope)
+
 
 def test_modules_that_give_probabilities(global_random_seed):
     module, X, codes = build("mlp", global_random_seed)
@@ -477,6 +487,20 @@ def test_inputs_of_every_kind(global_random_seed):
         model.run(np.array([["a"] * 8]))
 
 
+def test_chunks_know_how_much_a_module_holds():
+    """An image that a convolution makes large is worth more than its columns."""
+    module = nn.Sequential(
+        nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 50, 3, padding=1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(3200, 2),
+    )  # fmt: skip
+    model = models.TorchModel(module)
+    X = np.random.default_rng(0).normal(size=(2000, 64))
+    sizes = [len(X[rows]) for rows, _ in passes(model, X)]
+    assert model.width == 2 * (64 + 3 * 3200 + 2)
+    assert sum(sizes) == 2000
+    assert max(sizes) == 2**26 // (8 * (64 + model.width))
+
+
 def test_outputs_that_are_no_classifiers():
     X = np.ones((4, 3))
     maps = nn.Sequential(nn.Linear(3, 3), nn.Unflatten(1, (3, 1)))
@@ -487,5 +511,8 @@ def test_outputs_that_are_no_classifiers():
     )
     with pytest.raises(ValueError, match="depends on the other rows"):
         models.TorchModel(batchwise).run(np.eye(3)).gradient_norms([0, 1, 2])
+    two = models.TorchModel(nn.Linear(3, 3), classes=["a", "b"])
+    with pytest.raises(ValueError, match="tells 3 classes apart, the labels are of 2"):
+        _ = two.run(X).log_proba
     with pytest.raises(ValueError, match="the number of classes"):
         models.TorchModel(nn.LayerNorm(3)).classes_

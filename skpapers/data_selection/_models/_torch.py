@@ -31,13 +31,14 @@ from torch.autograd.graph import get_gradient_edge
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from skpapers.data_selection._models._base import subtract_labels
 from skpapers.data_selection._models._ghost_norms import ghost_of
 from skpapers.utils._torch import to_tensor
 
 __all__ = ["TorchModel", "logits_of", "torch_model"]
 
 # Bytes of the per-row gradients that a chunk of the fallback may hold.
-FALLBACK_BYTES = 2**26
+FALLBACK_BYTES = 2**23
 
 
 def torch_model(estimator, classes=None):
@@ -77,6 +78,12 @@ def _output_of(net):
     )
 
 
+def is_single(found, n_rows):
+    """Tell whether a module gives one number a row, so that there are two classes."""
+    found = found[0] if isinstance(found, tuple) else found
+    return found.numel() == n_rows
+
+
 def logits_of(found, n_rows, output="logits"):
     """Return the outputs of a module as logits of all classes.
 
@@ -96,7 +103,7 @@ def logits_of(found, n_rows, output="logits"):
     """
     if isinstance(found, tuple):
         found = found[0]
-    if found.numel() == n_rows:
+    if is_single(found, n_rows):
         found = found.reshape(n_rows, 1)
     if found.ndim != 2 or len(found) != n_rows:
         raise ValueError(
@@ -129,6 +136,7 @@ class TorchModel:
     """
 
     is_differentiable = True
+    width = 64  # until `measure` has seen a row
 
     def __init__(self, module, *, classes=None, output="logits", weights=None):
         self.module, self.output, self.weights = module, output, weights
@@ -194,10 +202,32 @@ class TorchModel:
             for name, tensor in own.items()
         }
 
+    def outputs(self, x, tensors):
+        """Return what the module gives, with the given parameters and buffers."""
+        return functional_call(self.module, tensors, (x,))
+
     def call(self, x, tensors):
         """Return the logits of rows, with the given parameters and buffers."""
-        found = functional_call(self.module, tensors, (x,))
-        return logits_of(found, len(x), self.output)
+        return logits_of(self.outputs(x, tensors), len(x), self.output)
+
+    def measure(self, row):
+        """Learn from one row how many numbers a pass holds for a row."""
+        sizes = []
+
+        def note(part, inputs, output):
+            # some give a tuple, such as recurrent layers, the first entry is the output
+            first = output[0] if isinstance(output, tuple) else output
+            sizes.append(first.numel())
+
+        leaves = [m for m in self.module.modules() if not any(m.children())]
+        handles = [leaf.register_forward_hook(note) for leaf in leaves]
+        try:
+            with evaluating(self.module), torch.no_grad():
+                self.call(self.rows(row), self.tensors())
+        finally:
+            for handle in handles:
+                handle.remove()
+        self.width = 2 * sum(sizes)
 
     def wanted(self, layers=None):
         """Return the names of the parameters whose gradients count, a tuple."""
@@ -248,15 +278,17 @@ class TorchPass:
     def log_proba(self):
         """Logarithms of the probabilities, ndarray (n, K) of float64."""
         logits = self._forward.logits.detach().cpu().double()
+        n_classes = len(self.model.classes_)
+        if logits.shape[1] != n_classes:
+            raise ValueError(
+                f"the module tells {logits.shape[1]} classes apart, the labels are of "
+                f"{n_classes}."
+            )
         return torch.log_softmax(logits, 1).numpy()
 
     def errors(self, codes):
         """Return p - y, ndarray (n, K); the entry of the label is minus the others."""
-        errors = np.exp(self.log_proba)
-        rows = np.arange(len(errors))
-        errors[rows, codes] = 0
-        errors[rows, codes] = -errors.sum(axis=1)
-        return errors
+        return subtract_labels(np.exp(self.log_proba), codes)
 
     def gradient_norms(self, codes, layers=None):
         """Return the norms of the parameter gradients of the rows' cross-entropies."""
@@ -278,6 +310,8 @@ class TorchPass:
         """
         if output == "logit":
             cotangent = np.eye(self.log_proba.shape[1])[codes]
+            if self._forward.is_single:  # the logits of the classes are -z and z
+                cotangent = 2 * cotangent - 1
         else:
             label = self.log_proba[np.arange(len(codes)), codes]
             cotangent = -np.exp(label)[:, None] * self.errors(codes)
@@ -302,10 +336,12 @@ class _Forward:
                 for name, layer in layers
             ]
             try:
-                self.logits = model.call(self.x, self.tensors)
+                found = model.outputs(self.x, self.tensors)
             finally:
                 for handle in handles:
                     handle.remove()
+            self.logits = logits_of(found, len(self.x), model.output)
+        self.is_single = is_single(found, len(self.x))
 
     def _note(self, name, layer, inputs, options, output):
         """Keep the input of a call and the place of its output in the graph."""

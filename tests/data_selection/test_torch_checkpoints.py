@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Torch modules and skorch nets looked at while they train."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import make_classification
+
+torch = pytest.importorskip("torch")
+skorch = pytest.importorskip("skorch")
+from torch import nn  # noqa: E402
+
+from skpapers.data_selection import _torch_checkpoints as room  # noqa: E402
+from skpapers.data_selection._models._torch import TorchModel  # noqa: E402
+from skpapers.utils._torch import make_mlp, weights_to_numpy  # noqa: E402
+
+
+class Net(nn.Module):
+    def __init__(self, n_units=32, last=None, n_outputs=3):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(5, n_units), nn.Linear(n_units, n_outputs)
+        self.drop, self.last = nn.Dropout(0.2), last or nn.Identity()
+
+    def forward(self, x):
+        return self.last(self.head(self.drop(torch.relu(self.hidden(x)))))
+
+
+@pytest.fixture
+def table(global_random_seed):
+    return make_classification(
+        150,
+        5,
+        n_informative=4,
+        n_redundant=0,
+        n_classes=3,
+        random_state=global_random_seed,
+    )
+
+
+def skorch_net(**options):
+    given = {"criterion": nn.CrossEntropyLoss, "lr": 0.1, "batch_size": 32}
+    given |= {"iterator_train__shuffle": True, "optimizer__momentum": 0.9}
+    given |= {"module": Net, "verbose": 0}
+    return skorch.NeuralNetClassifier(**(given | options))
+
+
+TRAINERS = {"module": (room.train_module, Net), "net": (room.train_net, skorch_net)}
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_runs_repeat_and_leave_torch_alone(kind, table, global_random_seed):
+    X, codes = table
+    train, make = TRAINERS[kind]
+    estimator, times, seen = make(), (0, 0.5, 1, 2.5), []
+    state = torch.get_rng_state()
+    for seed in (1, 1, 2):
+        found = []
+        for time, model, *_ in train(estimator, X, codes, times, seed):
+            assert torch.equal(torch.get_rng_state(), state)
+            torch.rand(1)  # what others draw changes nothing
+            torch.set_rng_state(state)
+            found.append((time, model.run(X).gradient_norms(codes)))
+        seen.append(found)
+    assert tuple(time for time, _ in seen[0]) == times
+    for one, two, other in zip(*seen, strict=True):
+        np.testing.assert_array_equal(one[1], two[1])
+        assert not np.allclose(one[1], other[1])
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_training_learns_and_stops_where_asked(kind, table):
+    X, codes = table
+    train, make = TRAINERS[kind]
+    estimator = make()
+    accuracy = [
+        (model.run(X).log_proba.argmax(1) == codes).mean()
+        for _, model, *_ in train(estimator, X, codes, (0, 40), 0)
+    ]
+    assert accuracy[1] > max(accuracy[0] + 0.05, 0.65)
+    assert not hasattr(estimator, "module_")
+
+
+def test_module_is_trained_as_by_hand(table, global_random_seed):
+    X, codes = table
+    seed, module = global_random_seed, make_mlp(5, (6,), 3)
+    (_, found), = room.train_module(module, X, codes, (2,), seed)  # fmt: skip
+
+    other = make_mlp(5, (6,), 3)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for layer in (other[0], other[2]):
+            layer.reset_parameters()
+    optimizer = torch.optim.Adam(other.parameters(), lr=1e-3)
+    shuffle = torch.Generator().manual_seed(seed)
+    for _ in range(2):
+        for rows in torch.randperm(150, generator=shuffle).split(32):
+            optimizer.zero_grad()
+            logits = other(torch.as_tensor(X)[rows])
+            nn.functional.cross_entropy(logits, torch.as_tensor(codes)[rows]).backward()
+            optimizer.step()
+    for mine, theirs in zip(found.module.parameters(), other.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_net_is_trained_as_by_skorch(table, global_random_seed):
+    """Whole epochs, a scheduler and dropout: the same weights as from ``fit``."""
+    X, codes = table
+    X = X.astype(np.float32)
+    schedule = skorch.callbacks.LRScheduler("StepLR", step_size=2, gamma=0.5)
+    net = skorch_net(callbacks=[("schedule", schedule)], max_epochs=5)
+    times = (0.3, 1, 1.7, 3, 5)
+    *_, (_, _, trained) = room.train_net(net, X, codes, times, 3)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        other = clone(net).set_params(train_split=None).fit(X, codes)
+    mine, theirs = weights_to_numpy(trained.module_), weights_to_numpy(other.module_)
+    for name in mine:
+        np.testing.assert_array_equal(mine[name], theirs[name])
+    assert len(trained.history) == 5
+    np.testing.assert_allclose(
+        trained.history[:, "train_loss"], other.history[:, "train_loss"]
+    )
+    assert trained.optimizer_.param_groups[0]["lr"] == pytest.approx(0.1 / 4)
+
+
+def test_fit_itself_serves_for_the_trained_net(table):
+    X, codes = table
+    stop = skorch.callbacks.EarlyStopping(patience=2)
+    net = skorch_net(callbacks=[stop], max_epochs=100, lr=1.0)
+    ((time, model, trained),) = room.train_net(net, X, codes, None, 0)
+    assert np.isnan(time)
+    assert len(trained.history) < 100
+    assert model.module is trained.module_
+    # with checkpoints there is no validation split that it could wait for
+    (*_, (_, _, trained)) = room.train_net(net, X, codes, (1, 2), 0)
+    assert "valid_loss" not in trained.history[-1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"criterion": nn.NLLLoss, "module__last": nn.Softmax(1)},
+        {"criterion": nn.BCEWithLogitsLoss, "module__n_outputs": 1},
+        {
+            "criterion": nn.BCELoss,
+            "module__n_outputs": 1,
+            "module__last": nn.Sigmoid(),
+        },
+    ],
+    ids=["NLLLoss", "BCEWithLogitsLoss", "BCELoss"],
+)
+def test_criteria(options, table):
+    X, codes = table
+    if "module__n_outputs" in options:
+        codes = (codes > 0).astype(int)
+        make = skorch.NeuralNetBinaryClassifier
+    else:
+        make = skorch.NeuralNetClassifier
+    net = make(Net, lr=0.1, verbose=0, **options)
+    classes = np.array(["a", "b", "c"])[: codes.max() + 1]
+    ((_, model, trained),) = room.train_net(net, X, codes, (20,), 0, classes)
+    expected = trained.predict_proba(X.astype(np.float32))
+    np.testing.assert_allclose(np.exp(model.run(X).log_proba), expected, rtol=1e-4)
+    assert model.classes_.tolist() == classes.tolist()
+    assert (expected.argmax(1) == codes).mean() > 0.5
+
+
+def test_other_criteria_are_refused(table):
+    X, codes = table
+    net = skorch_net(criterion=nn.MultiMarginLoss)
+    with pytest.raises(TypeError, match="got the criterion MultiMarginLoss"):
+        next(room.train_net(net, X, codes, (1,), 0))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        make_mlp(5, (8, 7), 3),
+        nn.Sequential(
+            nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 3, 2), nn.ReLU(inplace=True),
+            nn.Flatten(), nn.LayerNorm(12), nn.Linear(12, 3),
+        ).double(),
+    ],
+    ids=["mlp", "conv"],
+)  # fmt: skip
+def test_runs_at_once_are_the_runs_one_by_one(module, table):
+    X, codes = table
+    seeds, times = (4, 5, 6), (0, 0.5, 3)
+    assert room.can_stack(module)
+    together = list(room.stacked_checkpoints(module, X, codes, times, seeds))
+    assert [time for time, _ in together] == list(times)
+    for run, seed in enumerate(seeds):
+        alone = room.train_module(module, X, codes, times, seed)
+        for (_, one), (_, models) in zip(alone, together, strict=True):
+            found, expected = models[run].run(X), one.run(X)
+            np.testing.assert_allclose(found.log_proba, expected.log_proba, rtol=1e-8)
+            np.testing.assert_allclose(
+                found.gradient_norms(codes), expected.gradient_norms(codes), rtol=1e-8
+            )
+
+
+def test_what_cannot_be_stacked():
+    frozen = make_mlp(3, (4,), 2)
+    frozen[0].requires_grad_(False)
+    for module in (
+        frozen,
+        nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)),
+        nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.1)),
+        nn.TransformerEncoderLayer(4, 2, 8, dropout=0.1),
+        nn.LSTM(3, 3),
+    ):
+        assert not room.can_stack(module)
+    assert room.can_stack(nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.0)))
+
+
+def test_batches_of_rows_on_the_first_axis(global_random_seed):
+    """Images and tokens need no flat rows."""
+    rng = np.random.default_rng(global_random_seed)
+    codes = rng.integers(2, size=40)
+    images = rng.normal(size=(40, 1, 4, 4)) + 2 * codes[:, None, None, None]
+    ids = rng.integers(3, size=(40, 6)) + 3 * codes[:, None]
+    cnn = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+    words = nn.Sequential(nn.Embedding(6, 3), nn.Flatten(), nn.Linear(18, 2))
+    for module, X in ((cnn, images), (words, ids), (words, ids.astype(float))):
+        (*_, (_, last)) = room.train_module(module, X, codes, (100,), 0)
+        assert (last.run(X).log_proba.argmax(1) == codes).mean() > 0.75
+        assert last.run(X).gradient_norms(codes).shape == (40,)
+        net = skorch_net(module=module, batch_size=8)
+        (*_, (_, last, _)) = room.train_net(net, X, codes, (30,), 0)
+        assert (last.run(X).log_proba.argmax(1) == codes).mean() > 0.75
+        assert isinstance(last, TorchModel)
