@@ -21,13 +21,14 @@ def take_rows(X, rows):
     return safe_indexing(X, rows)
 
 
-def row_slices(n_rows, width):
+def row_slices(n_rows, width, max_rows=None):
     """Return slices over rows of ``width`` float64 numbers within the memory limit."""
     step = max(1, WORKING_BYTES // (8 * max(1, width)))
+    step = step if max_rows is None else min(step, max_rows)
     return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
 
 
-def passes(model, X):
+def passes(model, X, max_rows=None):
     """Yield slices of rows and what a model says about them.
 
     Parameters
@@ -36,6 +37,8 @@ def passes(model, X):
         As of `as_model`.
     X : array-like of shape (n_samples, n_features)
         Rows, as the classifier takes them; only a chunk of them is worked on at once.
+    max_rows : int, default=None
+        Largest number of rows of a chunk, where the memory limit allows for more.
 
     Yields
     ------
@@ -48,5 +51,5 @@ def passes(model, X):
         model.measure(take_rows(X, slice(0, 1)))  # a network, of whatever shape
     width = X.shape[1] if len(getattr(X, "shape", ())) > 1 else 1
     width += getattr(model, "width", 64)
-    for rows in row_slices(count_rows(X), width):
+    for rows in row_slices(count_rows(X), width, max_rows):
         yield rows, model.run(take_rows(X, rows))

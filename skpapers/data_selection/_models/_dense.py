@@ -110,6 +110,7 @@ class DensePass(LogitPass):
     def __init__(self, model, inputs, z):
         super().__init__(z)
         self.model, self.inputs = model, inputs
+        self.has_intercept = model.has_intercept
 
     def loss_slopes(self, codes):
         """Return the derivative of the loss by the last layer's outputs."""
@@ -136,13 +137,20 @@ class DensePass(LogitPass):
 
     def gradient_norms(self, codes, layers=None):
         """Return the norms of the gradient of the loss by the parameters."""
-        chosen = chosen_layers(layers, len(self.model.weights))
         total = np.zeros(len(codes))
+        for a, slopes in self.factors(codes, layers):
+            total += squared_norms(slopes) * (squared_norms(a) + self.has_intercept)
+        return np.sqrt(total)
+
+    def factors(self, codes, layers=None):
+        """Yield the inputs of layers and the slopes of the loss by their outputs.
+
+        The gradient by the weights is their outer product.
+        """
+        chosen = chosen_layers(layers, len(self.model.weights))
         for k, slopes in self._backward(self.loss_slopes(codes), min(chosen)):
             if k in chosen:
-                size = squared_norms(self.inputs[k]) + self.model.has_intercept
-                total += squared_norms(slopes) * size
-        return np.sqrt(total)
+                yield self.inputs[k], slopes
 
     def input_gradients(self, codes, output="proba"):
         """Return the gradients of the label's probability or logit by the inputs."""
