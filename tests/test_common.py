@@ -15,14 +15,28 @@ from sklearn.base import clone
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from skpapers.data_selection import EL2NScorer, TracInScorer
 from skpapers.utils import DataConditionWarning
 from skpapers.utils.discovery import all_estimators
 
 # Cheap arguments, by class.
 SMALL: dict[str, dict] = {
+    "EL2NScorer": {"epochs": 2, "n_runs": 2},
+    "EnsembleScorer": {"scorers": [("el2n", EL2NScorer(epochs=2, n_runs=2))]},
+    "ForgettingScorer": {"epochs": 1, "check_every": 0.5, "n_runs": 1},
+    "GraNdScorer": {"epochs": 2, "n_runs": 2},
+    "PVIScorer": {"epochs": 2, "n_runs": 2},
+    "ScoreBank": {
+        "scorers": [
+            ("el2n", EL2NScorer(epochs=2, n_runs=1)),
+            ("tracin", TracInScorer(epochs=2, n_checkpoints=2)),
+        ]
+    },
     "StabilityDAG": {"n_bootstraps": 3},
     "TargetSurrogateClassifier": {"alpha": 0.01},  # some tables are separable
     "TopologicalSwapMLP": {"hidden": 3, "tol": 0.01, "max_steps": 50},
+    "TracInScorer": {"epochs": 2, "n_checkpoints": 2},
+    "VoGScorer": {"epochs": 2, "n_checkpoints": 2},
 }
 # Expected failures: class -> check -> reason. Every entry needs a test in its place.
 EXPECTED: dict[str, dict[str, str]] = {}

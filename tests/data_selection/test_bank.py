@@ -32,6 +32,7 @@ from skpapers.data_selection._accumulators import (
     SelfInfluence,
 )
 from skpapers.data_selection._groups import merge_times
+from skpapers.data_selection._scorers._ensemble import combine_scores
 
 
 @pytest.fixture(scope="module")
@@ -227,15 +228,13 @@ def test_only_ranks_may_be_infinite(table):
     st.sampled_from([np.exp, lambda x: x**3, lambda x: 3 * x - 1]),
 )
 def test_mean_rank_sees_only_the_order(scores, monotone):
-    ensemble = EnsembleScorer()
     weights = np.array([0.5, 0.5])
-    plain = ensemble._combine(list(scores), list(scores), weights)
-    turned = list(monotone(scores))
-    np.testing.assert_allclose(ensemble._combine(turned, turned, weights), plain)
-    copies = [row.copy() for row in scores]  # as for other rows
-    np.testing.assert_allclose(
-        ensemble._combine(copies, list(scores), weights), plain, atol=1e-12
-    )
+    plain = combine_scores(scores, scores, weights, "mean_rank")
+    turned = monotone(scores)
+    found = combine_scores(turned, turned, weights, "mean_rank")
+    np.testing.assert_allclose(found, plain)
+    other = combine_scores(scores.copy(), scores, weights, "mean_rank")
+    np.testing.assert_allclose(other, plain, atol=1e-12)
 
 
 # ------------------------------------------------------------------- the accumulators

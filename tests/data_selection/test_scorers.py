@@ -251,12 +251,12 @@ def test_pvi_knows_no_bits_in_noise(global_random_seed):
     X, y = rng.standard_normal((400, 1)), rng.integers(2, size=400)
     model = LogisticRegression(C=1e-9)
     scorer = PVIScorer(model, epochs=None, n_runs=1).fit(X, y)
-    np.testing.assert_allclose(scorer.scores_, 0, atol=1e-5)
+    np.testing.assert_allclose(scorer.scores_, 0, atol=1e-3)
     perfect = PVIScorer(LogisticRegression(C=1e9), epochs=None, n_runs=1)
     X = np.where(y, 1.0, -1.0)[:, None] + 0.01 * X
     balanced = np.sort(np.argsort(y, kind="stable")[np.r_[:150, -150:0]])
     perfect.fit(X[balanced], y[balanced])
-    np.testing.assert_allclose(perfect.scores_, 1, atol=1e-4)
+    np.testing.assert_allclose(perfect.scores_, 1, atol=1e-3)
 
 
 # -------------------------------------------------------------------------- invariants
@@ -479,7 +479,7 @@ def test_a_diverging_run_is_named(table):
 
 def test_untrained_networks_are_warned_of(table):
     for cls in (GraNdScorer, EL2NScorer):
-        scorer = cls(NET, epochs=0, n_runs=2, random_state=0)
+        scorer = cls(NET, epochs=0, n_runs=1, random_state=0)
         with pytest.warns(UserWarning, match="does not reproduce"):
             scorer.fit(*table)
         np.testing.assert_allclose(scorer.score_samples(*table), scorer.scores_)
@@ -545,7 +545,9 @@ def test_sample_weights_are_routed(table):
         np.testing.assert_allclose(
             scorer.scores_, np.log2(p[rows, y] / prior[y]), rtol=1e-6, atol=1e-9
         )
-        pipeline = make_pipeline(StandardScaler(), model)
+        pipeline = make_pipeline(
+            StandardScaler().set_fit_request(sample_weight=False), model
+        )
         piped = clone(scorer).set_params(estimator=pipeline)
         piped.fit(X, y, sample_weight=weight)
         np.testing.assert_allclose(piped.scores_, scorer.scores_, rtol=1e-4, atol=1e-4)
@@ -559,6 +561,8 @@ def test_sample_weights_are_routed(table):
             )
     with pytest.raises(ValueError, match="enable_metadata_routing"):
         PVIScorer(GaussianNB(), n_runs=1).fit(X, y, sample_weight=weight)
+    with pytest.raises(ValueError, match="enable_metadata_routing"):
+        ScoreBank([("a", PVIScorer())]).fit(X, y, sample_weight=weight)
 
 
 @few_runs
