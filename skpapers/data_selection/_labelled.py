@@ -27,6 +27,15 @@ def as_float(x):
     return xp.astype(x, xp.float64, copy=False)
 
 
+def chunks(n_rows, width):
+    """Return slices over rows of ``width`` numbers, at least one slice."""
+    step = max(1, CHUNK_BYTES // (8 * max(width, 1)))
+    return [
+        slice(start, min(start + step, n_rows))
+        for start in range(0, max(n_rows, 1), step)
+    ]
+
+
 def encode_labels(y, classes=None, *, n_classes=None, name="y_true"):
     """Return the places of labels among the classes.
 
@@ -142,12 +151,11 @@ class Labelled:
             In the library, on the device of the probabilities.
         """
         xp, where = self.xp, device(self.given)
-        step = max(1, CHUNK_BYTES // (8 * max(self.n_classes, 1)))
         columns = xp.arange(self.n_classes, device=where)
         parts, off = [], 0.0
-        for start in range(0, max(len(self.codes), 1), step):
-            codes = xp.asarray(self.codes[start : start + step], device=where)
-            values, rounding = self._values(self.given[start : start + step, :])
+        for part in chunks(len(self.codes), self.n_classes):
+            codes = xp.asarray(self.codes[part], device=where)
+            values, rounding = self._values(self.given[part, :])
             off = max(off, rounding)
             is_label = columns[None, :] == codes[:, None]
             parts.append(function(xp, values, is_label))

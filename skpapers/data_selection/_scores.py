@@ -27,10 +27,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from skpapers.data_selection._labelled import (
-    CHUNK_BYTES,
     Labelled,
     as_array,
     as_float,
+    chunks,
     encode_labels,
 )
 from skpapers.utils._array_api import array_namespace, device, to_numpy
@@ -486,10 +486,8 @@ def _spreads_by_chunks(gradients, spread):
             f"{tuple(gradients.shape)}."
         )
     n_checkpoints, n_samples, n_features = gradients.shape
-    step = max(1, CHUNK_BYTES // (8 * max(n_features, 1)))
     parts = []
-    for start in range(0, max(n_samples, 1), step):
-        rows = slice(start, start + step)
+    for rows in chunks(n_samples, n_features):
         checkpoints = (gradients[c, rows, :] for c in range(n_checkpoints))
         parts.append(_spreads(checkpoints, spread))
     return array_namespace(parts[0]).concat(parts)
