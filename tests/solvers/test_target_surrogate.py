@@ -873,3 +873,79 @@ def test_ridge_path_equals_scikit_learn(global_random_seed):
     )
     peer = Ridge(alpha=2.0, fit_intercept=False).fit(X, y)
     np.testing.assert_allclose(result.x, peer.coef_.T, rtol=1e-9)
+
+
+# --- learnt row weights ---------------------------------------------------------------
+def nearly_separable(rng, n=400, d=6):
+    X = rng.standard_normal((n, d))
+    y = (X.sum(axis=1) + 0.3 * rng.standard_normal(n) > 0).astype(float)
+    return X * np.logspace(-1, 1, d), y
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("name", ["log", "huber", "pairs"])
+def test_secant_reaches_the_minimum_in_few_calls(name, known, global_random_seed):
+    X, y = nearly_separable(np.random.default_rng(global_random_seed))
+    loss = {
+        "log": LogLoss(y),
+        "huber": HuberLoss(10 * y, delta=2.0),
+        "pairs": PairwiseLoss(y),
+    }[name]
+    l2 = 1e-4 * np.mean(X**2, axis=0)
+
+    def objective(x):
+        value, slope = loss(X @ x, slice(None))
+        return value + 0.5 * l2 @ x**2, X.T @ slope + l2 * x
+
+    options = {"gtol": 1e-9, "ftol": 0, "maxiter": 5000, "maxfun": 20_000}
+    start = np.zeros(X.shape[1])
+    peer = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+    used = loss if known else (lambda z, rows: loss(z, rows))
+    ours = minimize_target_surrogate(
+        X, used, metric="secant", l2=l2, max_iter=80, tol=1e-6 * X.std(axis=0)
+    )
+    assert ours.success
+    assert ours.fun <= peer.fun + 1e-7
+    # what is returned was the best, and no call is left out of the count
+    assert ours.fun <= ours.fun_path.min() + 1e-12
+    assert len(ours.fun_path) == ours.n_oracle_calls
+
+
+def test_secant_beats_the_bound_on_the_curvature(global_random_seed):
+    X, y = nearly_separable(np.random.default_rng(global_random_seed))
+    how = {"eta": "adaptive", "l2": 1e-4, "tol": 1e-5, "max_iter": 400}
+    learnt = minimize_target_surrogate(X, LogLoss(y), metric="secant", **how)
+    bound = minimize_target_surrogate(X, LogLoss(y), **how)
+    assert 3 * learnt.n_oracle_calls <= bound.n_oracle_calls
+
+
+def test_secant_is_newton_for_a_quadratic(global_random_seed):
+    """With curvatures that differ from row to row the second step is exact."""
+    rng = np.random.default_rng(global_random_seed)
+    X, y, c = rng.standard_normal((50, 4)), rng.standard_normal(50), rng.random(50) + 1
+
+    class Weighted:
+        smoothness = 2.0
+
+        def __call__(self, z, rows):
+            return float(np.mean(c * (z - y) ** 2) / 2), c * (z - y) / len(y)
+
+    result = minimize_target_surrogate(X, Weighted(), metric="secant", tol=1e-9)
+    assert result.n_oracle_calls <= 5  # the step may have been doubled once
+    best = np.linalg.lstsq(np.sqrt(c)[:, None] * X, np.sqrt(c) * y, rcond=None)[0]
+    np.testing.assert_allclose(result.x, best, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"eta": 1.0}, "needs eta='adaptive'"),
+        ({"eta": "armijo"}, "needs eta='adaptive'"),
+        ({"batch_size": 2}, "needs all rows"),
+    ],
+)
+def test_secant_needs_an_adaptive_step_on_all_rows(options, match):
+    with pytest.raises(ValueError, match=match):
+        minimize_target_surrogate(
+            np.eye(3), SquaredLoss(np.ones(3)), metric="secant", **options
+        )

@@ -125,6 +125,7 @@ class BaseTargetSurrogate(DocumentedEstimator, metaclass=ABCMeta):
             Interval(Real, 0, None, closed="neither"),
         ],
         "eta_schedule": [StrOptions({"auto", "constant", "stochastic", "exponential"})],
+        "metric": [StrOptions({"auto", "euclidean", "secant"})],
         "n_inner": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "inner_solver": [StrOptions({"auto", "exact", "armijo", "lbfgs", "adam"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
@@ -176,6 +177,7 @@ class BaseTargetSurrogate(DocumentedEstimator, metaclass=ABCMeta):
             go_on=self.warm_start,
             eta=eta,
             eta_schedule=schedule,
+            secant=self._learns_curvature(eta, n_outputs),
             inner=self.inner_solver,
             max_iter=self.max_iter,
             tol=self._tol(loss),
@@ -190,6 +192,15 @@ class BaseTargetSurrogate(DocumentedEstimator, metaclass=ABCMeta):
                 ConvergenceWarning,
                 stacklevel=3,
             )
+
+    def _learns_curvature(self, eta, n_outputs):
+        """Return whether the row weights come from the last step."""
+        if self.metric != "auto":
+            return self.metric == "secant"
+        # the targets of a softmax are coupled, which a secant does not see
+        exact = not self._hidden() and self.inner_solver in ("auto", "exact")
+        single = n_outputs is None and self.batch_size is None
+        return exact and single and eta == "adaptive"
 
     def _partial_fit(self, X, loss, n_outputs, weight):
         """Take one outer step on a batch."""
@@ -217,11 +228,15 @@ class BaseTargetSurrogate(DocumentedEstimator, metaclass=ABCMeta):
         )
         self._record(result, after=getattr(self, "history_", []))
 
-    def _minimize(self, X, loss, n_outputs, weight, go_on, center=True, **options):
+    def _minimize(
+        self, X, loss, n_outputs, weight, go_on, center=True, secant=False, **options
+    ):
         """Minimise the loss, from zero or from what was learnt, and store the model."""
         options["n_inner"] = N_INNER if self.n_inner == "auto" else self.n_inner
         options["random_state"] = seed = self._seed()
-        if options.get("batch_size") is None:
+        if secant:
+            options["metric"] = "secant"
+        elif options.get("batch_size") is None:
             h = loss.metric(slice(None))  # the same in every step: factored once
             options["metric"] = "euclidean" if h is None else h
         else:

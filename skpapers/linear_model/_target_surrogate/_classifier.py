@@ -77,6 +77,14 @@ class TargetSurrogateClassifier(ClassifierMixin, BaseTargetSurrogate):
         How eta falls with the step t of max_iter = T: not at all, as eta / sqrt(t), or
         as eta T^(-t / T). "auto" is "stochastic" on batches and else "constant".
 
+    metric : {"auto", "euclidean", "secant"}, default="auto"
+        Weights of the rows in the surrogate: those of the bound L on the curvature
+        ("euclidean"), or the curvature that the last step has shown ("secant"), which
+        needs far fewer evaluations where the bound is much too high, and a matrix to be
+        formed and factored in every step; only with an adaptive eta on all rows. "auto"
+        is "secant" for a linear model of two classes where that is so, otherwise
+        "euclidean".
+
     n_inner : int or "auto", default="auto"
         Largest number of inner steps for each evaluation of the loss, where the inner
         problem is not solved exactly. "auto" is 20.
@@ -159,10 +167,10 @@ class TargetSurrogateClassifier(ClassifierMixin, BaseTargetSurrogate):
 
     Notes
     -----
-    A linear model on n rows and d columns costs O(n d² + d³) once, and O(n d) a step
-    besides the loss. Memory is a copy of X (dense) and d². "pairwise_auc" costs
-    O(n₊ n₋) for each evaluation. A network costs ``n_inner`` passes forward and
-    backward a step.
+    A linear model on n rows and d columns costs O(n d² + d³) a step with learnt
+    weights ("secant"), otherwise so much once, and O(n d) a step besides the loss.
+    Memory is a copy of X (dense) and d². "pairwise_auc" costs O(n₊ n₋) for each
+    evaluation. A network costs ``n_inner`` passes forward and backward a step.
 
     On separable data and without ``alpha`` the logistic loss has no minimum, and the
     budget is used up.
@@ -199,6 +207,7 @@ class TargetSurrogateClassifier(ClassifierMixin, BaseTargetSurrogate):
         alpha=0.0,
         eta="auto",
         eta_schedule="auto",
+        metric="auto",
         n_inner="auto",
         inner_solver="auto",
         batch_size=None,
@@ -214,6 +223,7 @@ class TargetSurrogateClassifier(ClassifierMixin, BaseTargetSurrogate):
         self.alpha = alpha
         self.eta = eta
         self.eta_schedule = eta_schedule
+        self.metric = metric
         self.n_inner = n_inner
         self.inner_solver = inner_solver
         self.batch_size = batch_size

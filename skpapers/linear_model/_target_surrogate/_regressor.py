@@ -57,6 +57,13 @@ class TargetSurrogateRegressor(RegressorMixin, BaseTargetSurrogate):
         How eta falls with the step t of max_iter = T: not at all, as eta / sqrt(t), or
         as eta T^(-t / T). "auto" is "stochastic" on batches and else "constant".
 
+    metric : {"auto", "euclidean", "secant"}, default="auto"
+        Weights of the rows in the surrogate: those of the bound L on the curvature
+        ("euclidean"), or the curvature that the last step has shown ("secant"), which
+        needs far fewer evaluations where the bound is much too high, and a matrix to be
+        formed and factored in every step; only with an adaptive eta on all rows. "auto"
+        is "secant" for a linear model of one target where that is so, else "euclidean".
+
     n_inner : int or "auto", default="auto"
         Largest number of inner steps for each evaluation of the loss, where the inner
         problem is not solved exactly. "auto" is 20.
@@ -140,10 +147,11 @@ class TargetSurrogateRegressor(RegressorMixin, BaseTargetSurrogate):
 
     Notes
     -----
-    A linear model on n rows and d columns costs O(n d² + d³) once, and O(n d) a step
-    and output besides the loss. Memory is a copy of X (dense) and d². With the squared
-    error the first step is the solution, which the second evaluation confirms. A
-    network costs ``n_inner`` passes forward and backward a step.
+    A linear model on n rows and d columns costs O(n d² + d³) a step with learnt
+    weights ("secant"), otherwise so much once, and O(n d) a step and output besides
+    the loss. Memory is a copy of X (dense) and d². With the squared error the first
+    step is the solution, which the second evaluation confirms. A network costs
+    ``n_inner`` passes forward and backward a step.
 
     References
     ----------
@@ -189,6 +197,7 @@ class TargetSurrogateRegressor(RegressorMixin, BaseTargetSurrogate):
         alpha=0.0,
         eta="auto",
         eta_schedule="auto",
+        metric="auto",
         n_inner="auto",
         inner_solver="auto",
         batch_size=None,
@@ -205,6 +214,7 @@ class TargetSurrogateRegressor(RegressorMixin, BaseTargetSurrogate):
         self.alpha = alpha
         self.eta = eta
         self.eta_schedule = eta_schedule
+        self.metric = metric
         self.n_inner = n_inner
         self.inner_solver = inner_solver
         self.batch_size = batch_size

@@ -26,7 +26,7 @@ import numpy as np
 
 from skpapers.solvers._target_surrogate._models import make_model
 from skpapers.solvers._target_surrogate._outer import Batches, Inner, Oracle, Run
-from skpapers.solvers._target_surrogate._steps import Metric, StepSize
+from skpapers.solvers._target_surrogate._steps import LARGEST, Metric, StepSize
 from skpapers.utils._threads import single_thread
 
 __all__ = ["minimize_target_surrogate"]
@@ -79,7 +79,9 @@ def minimize_target_surrogate(
         The expensive loss, ``loss_and_grad(z, rows) -> (value, gradient)``, where the
         gradient is that of the value by z and has its shape. A mean over the rows is
         expected: the step eta is measured in that scale. If it has an attribute
-        ``smoothness``, this is taken for L (see ``eta``).
+        ``smoothness``, this is taken for L (see ``eta``), and its method
+        ``metric(rows)``, if there is one, for the row weights that go with L in
+        ``metric="secant"``.
 
     x0 : array-like, default=None
         Where to start: of shape (d,), or (d, p) for p targets, for a linear model (None
@@ -100,9 +102,14 @@ def minimize_target_surrogate(
     metric : str, array-like of shape (n,) or callable, default="euclidean"
         Weights h of the rows in the surrogate: ones ("euclidean"); the root of the sum
         of the squared gradients so far, for each target ("adagrad"); given ones; or
-        those that ``metric(z, g, rows)`` returns, of shape (b,) or that of z. "kl" is
-        the Kullback-Leibler divergence in place of the square, for targets that are
-        probabilities (mirror descent); it excludes ``inner="exact"``.
+        those that ``metric(z, g, rows)`` returns, of shape (b,) or that of z. "secant"
+        takes the curvature that the last step has shown, change of the gradient over
+        change of the target, one for each target: far fewer calls where the bound on
+        the curvature is much too high (nearly separable classes), for a matrix to be
+        formed and factored in every step; it needs all rows and an adaptive eta, and
+        suits losses that are sums over the targets, or nearly so (pairs), not a
+        softmax. "kl" is the Kullback-Leibler divergence in place of the square, for
+        targets that are probabilities (mirror descent); it excludes ``inner="exact"``.
 
     eta : float, "auto", "armijo" or "adaptive", default="auto"
         Step in the space of targets. "armijo" searches the largest one that decreases
@@ -183,11 +190,12 @@ def minimize_target_surrogate(
     -----
     An outer step costs one call of the loss and, for a linear model on all rows, two
     products with X, O(n d p), and a triangular solve, O(d² p); the matrix XᵀX is formed
-    and factored once, O(n d² + d³). With the logistic loss and eta = 1 / L = 4 the
-    exact step is that of the fixed bound on the Hessian [2]_. Without a penalty and
-    with columns that depend on each other the move is the shortest one. With more than
-    4000 columns the inner problem is solved iteratively, without a matrix of all pairs
-    of columns. Other models cost ``n_inner`` evaluations and pullbacks a step.
+    and factored once, O(n d² + d³), with ``metric="secant"`` once a step and target.
+    With the logistic loss and eta = 1 / L = 4 the exact step is that of the fixed bound
+    on the Hessian [2]_. Without a penalty and with columns that depend on each other
+    the move is the shortest one. With more than 4000 columns the inner problem is
+    solved iteratively, without a matrix of all pairs of columns. Other models cost
+    ``n_inner`` evaluations and pullbacks a step.
 
     With all rows and eta <= 1 / L the objective never increases, whatever the model and
     the inner solver. A line search looks only along -g in the space of targets and
@@ -229,9 +237,12 @@ def minimize_target_surrogate(
     oracle = Oracle(loss_and_grad, loss)
     batches = Batches(f.n_samples, batch_size, random_state)
     share = batches.size / f.n_samples
-    distance = Metric(metric, f.n_samples)
+    distance = Metric(metric, f.n_samples, loss_and_grad)
+    if distance.secant:
+        eta = _adaptive(eta, batches.full)
     *rule, told = _resolve_eta(eta, loss_and_grad, loss, batches.full)
-    step_size = StepSize(*rule, eta_schedule, max_iter, share)
+    largest = LARGEST if distance.secant else np.inf
+    step_size = StepSize(*rule, eta_schedule, max_iter, share, largest)
     penalty = _check_by_parameter(l2, f.x0.shape, "l2")
     tol = _check_by_parameter(tol, f.x0.shape, "tol")
     solve = Inner(f, inner, n_inner, penalty, proximal, distance.kl, share)
@@ -239,6 +250,15 @@ def minimize_target_surrogate(
     with single_thread():
         status = run(max_iter, tol, callback)
     return run.result(status, told)
+
+
+def _adaptive(eta, full):
+    """Return the rule for eta that goes with weights which are learnt."""
+    if not full:
+        raise ValueError("metric='secant' needs all rows: batch_size must be None.")
+    if eta not in ("auto", "adaptive"):
+        raise ValueError(f"metric='secant' needs eta='adaptive', got {eta!r}.")
+    return "adaptive"
 
 
 def _resolve_eta(eta, loss_and_grad, loss, full):

@@ -154,11 +154,13 @@ class Run:
 
     def __call__(self, max_iter, tol, callback):
         """Take outer steps and return the status."""
-        x, base = self.x, None
+        x, base, factored = self.x, None, None
         for t in range(1, max_iter + 1):
             rows = next(self.batches)
             here = self._look(x, rows, t)
-            if base is None or self.step_size.judge(*self._compare(base, here)):
+            if base is None or self._keep(base, here):
+                if base is not None:
+                    here.weight = self.metric.learn(base, here, self.step_size.first)
                 base = here
                 self.x, self.jac, self.fun = here.x, here.G, here.fun
             if callback is not None and self._stopped(callback):
@@ -169,7 +171,8 @@ class Run:
                 t, self.oracle, base.z, base.g, base.weight, base.value, rows
             )
             self.eta_path.append(float(eta))
-            reuse = self.batches.full and self.metric.is_fixed
+            same = self.metric.is_fixed or base.weight is factored
+            reuse, factored = self.batches.full and same, base.weight
             base.eta = eta
             x = self.solve(base, rows, reuse)
             if self.step_size.rule != "adaptive":
@@ -190,6 +193,18 @@ class Run:
         return SimpleNamespace(
             x=x, z=z, value=value, g=g, G=G, fun=fun, weight=weight, eta=None
         )
+
+    def _keep(self, base, here):
+        """Return whether the step to here is kept."""
+        decrease, promised, noise = self._compare(base, here)
+        if max(promised, abs(decrease)) > noise:
+            return self.step_size.judge(decrease, promised)
+        # at the minimum, as far as values can tell
+        self.step_size.settle()
+        if self.metric.secant and np.abs(here.G).max() > np.abs(base.G).max():
+            base.weight = self.metric.bound  # what was learnt leads nowhere
+            return False
+        return True
 
     def _compare(self, base, here):
         """Return decrease and promised decrease of the objective, and its noise."""
