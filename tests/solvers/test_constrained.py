@@ -396,6 +396,38 @@ def test_flat_directions_need_no_large_shift(global_random_seed):
         assert max(shifts) < 1e-6
 
 
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("solver", ["auto", "sparse", "minres"])
+def test_first_multipliers_of_zero(solver, scale, global_random_seed):
+    """A flat loss on a sphere: without multipliers, H tells nothing of the sphere."""
+    rng = np.random.default_rng(global_random_seed)
+    X = rng.standard_normal((200, 12)) + 1.0
+    y = rng.random(200) < 0.5
+    A, b = rng.standard_normal((3, 12)), 0.2 * rng.standard_normal(3)
+
+    def rate(w):
+        return 0.5 * (1 + np.tanh(X @ w / 2))
+
+    sphere = NonlinearConstraint(
+        lambda w: w @ w,
+        1,
+        1,
+        jac=lambda w: 2 * w,
+        hess=lambda w, v: np.full(12, 2 * v[0]),
+    )
+    result = minimize_constrained(
+        lambda w: np.mean(np.logaddexp(0, X @ w) - y * (X @ w)),
+        np.full(12, 3.0),
+        jac=lambda w: X.T @ (rate(w) - y) / 200,
+        hess=lambda w: X.T @ ((rate(w) * (1 - rate(w)))[:, None] * X) / 200,
+        constraints=[LinearConstraint(A, b, b), sphere],
+        solver=solver,
+        scale=scale,
+        max_iter=100,
+    )
+    assert result.success, result.message
+
+
 @pytest.mark.parametrize("hess", [None, "bfgs", "sr1", BFGS(), SR1(), "2-point"])
 def test_hessians_that_are_learnt(hess, global_random_seed):
     problem = Sphere(np.random.default_rng(global_random_seed), 5)

@@ -294,7 +294,8 @@ def minimize_constrained(
         return InexactSteps(inner, xi_B, theta, accuracy, tol)
 
     rng = check_random_state(random_state)
-    loop = Loop(problem, make_engine, tol, max_iter, _Report(callback, verbose))
+    report, stiffens = _Report(callback, verbose), hess_modification != "norm"
+    loop = Loop(problem, make_engine, tol, max_iter, report, stiffens)
     outcome = loop.run(start, Merit(**penalties, scaled=scale))
     if scale and outcome.status in (PRECISION, FAILED):
         outcome = loop.run_again(start, Merit(**penalties), outcome)

@@ -18,7 +18,12 @@ iteration goes on from where it was.
 import numpy as np
 
 from skpapers.solvers._constrained._matrices import hessian_norm
-from skpapers.solvers._constrained._newton import complete, curves
+from skpapers.solvers._constrained._newton import (
+    complete,
+    curves,
+    soften,
+    stiffened,
+)
 
 LOOSE = 0.1  # relative residual of the practical rule
 TIGHTER = 0.01
@@ -51,9 +56,9 @@ class InexactSteps:
         self.xi, self.theta, self.accuracy, self.tol = xi, theta, accuracy, tol
         self.first_kkt = None
 
-    def direction(self, H, iterate, merit, size):
+    def direction(self, H, iterate, merit, size, extra=0.0):
         """Return a step along which the merit falls, and a, b, q."""
-        G, kkt = iterate.point.G, iterate.kkt
+        G, kkt, H = iterate.point.G, iterate.kkt, stiffened(H, extra)
         rhs = -np.concatenate([iterate.gL, iterate.point.c])
         self.first_kkt = self.first_kkt or kkt
         theta = self.theta
@@ -66,8 +71,11 @@ class InexactSteps:
         while True:
             z, residual, used = self.inner.improve(goal)
             used_in_all += used
-            step = complete(z[: G.n], z[G.n :], H, G, self.inner.tau, used_in_all)
+            H_dx = getattr(self.inner, "H_dx", None)
+            dx, dlam = z[: G.n], z[G.n :]
+            step = complete(dx, dlam, H, G, self.inner.tau, used_in_all, H_dx)
             step.residual = residual / kkt
+            soften(step, extra)
             parts = merit.slope_parts(iterate.point.c, iterate.gL, step)
             if not curves(step, iterate.point.c) and self.inner.raise_shift():
                 continue

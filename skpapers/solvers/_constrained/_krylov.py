@@ -30,6 +30,7 @@ FLOOR = 0.01  # part of the mean diagonal of B below which entries of D do not f
 FLAT = 1e-10  # curvature below this part of the largest seen counts as none
 GROWTH = 8.0
 NOISE = 1e-15  # residuals below this part of what cancels in them are rounding
+RECURRED = 20  # iterations up to which the product with the step is only recurred
 STALLED = 0.999  # no better residual than this in 50 iterations: rounding
 
 
@@ -127,7 +128,7 @@ class ProjectedResiduals:
 
     def _reset(self):
         """Start conjugate residuals from the present dx."""
-        image = self._product(self.dx)
+        self.image = image = self._product(self.dx)
         self.r = self.r1 - image
         self.u, self.v = self.preconditioner.solve(self.r)
         pull = self.G.tdot(self.v)
@@ -167,6 +168,7 @@ class ProjectedResiduals:
         image, _ = self.preconditioner.solve(self.q)
         alpha = self.curvature / float(self.q @ image)
         self.dx = self.dx + alpha * self.p
+        self.image = self.image + alpha * self.q
         self.r = self.r - alpha * self.q
         self.u = self.u - alpha * image
         w = self._product(self.u)
@@ -194,8 +196,11 @@ class ProjectedResiduals:
         self._restart()
 
     def _finish(self, used):
-        """Return the multipliers' part too, with a residual that is not recurred."""
-        r = self.r1 - self._product(self.dx)
+        """Return the multipliers' part too, with the residual of both."""
+        if used > RECURRED:
+            self.image = self._product(self.dx)
+        self.H_dx = self.image - self.tau * self.dx
+        r = self.r1 - self.image
         _, v = self.preconditioner.solve(r)
         r = r - self.G.tdot(v)
         gap = self.r2 - self.G.dot(self.dx)

@@ -9,11 +9,14 @@ from scipy.linalg import qr
 from scipy.optimize import OptimizeResult
 
 from skpapers.solvers._constrained._direct import FactorisationError
-from skpapers.solvers._constrained._matrices import hessian_dot
+from skpapers.solvers._constrained._matrices import add_hessians, hessian_dot
 from skpapers.solvers._constrained._problem import Evaluation
 
 CONVERGED, MAX_ITER, STOPPED, PRECISION, UNBOUNDED, INFEASIBLE, FAILED = range(7)
 HALVINGS = 60
+SHORT = 1 / 64  # part of a step below which B is stiffened instead
+STIFFENINGS = 8  # tries an iteration
+RELAX = 10.0
 RETRIES = 5  # of a line search, with ever less weight on the Hessian
 ROUNDING = 10 * np.finfo(float).eps
 HUGE = 1e20
@@ -36,9 +39,10 @@ class Step:
     residual: float = 0.0
 
 
-def complete(dx, dlam, H, G, tau, n_inner=0):
+def complete(dx, dlam, H, G, tau, n_inner=0, H_dx=None):
     """Return the step of a direction."""
-    return Step(dx, dlam, hessian_dot(H, dx), G.dot(dx), G.tdot(dlam), tau, n_inner)
+    H_dx = hessian_dot(H, dx) if H_dx is None else H_dx
+    return Step(dx, dlam, H_dx, G.dot(dx), G.tdot(dlam), tau, n_inner)
 
 
 @dataclass
@@ -73,6 +77,18 @@ def curves(step, c):
     return curvature + max(-float(step.dlam @ c), 0.0) >= 1e-10 * length
 
 
+def stiffened(H, extra):
+    """Return H + extra I."""
+    return add_hessians(H, np.full(H.shape[0], extra)) if extra else H
+
+
+def soften(step, extra):
+    """Count what was added to H as part of the shift."""
+    if extra:
+        step.H_dx = step.H_dx - extra * step.dx
+        step.tau += extra
+
+
 def within_reach(G, c):
     """Return the part of c that steps can change, the projection onto G's columns."""
     Q, R, _ = qr(G.dense(), mode="economic", pivoting=True)
@@ -88,10 +104,11 @@ class ExactSteps:
         self.system = system
         self.name = system.name
 
-    def direction(self, H, iterate, merit, size):
+    def direction(self, H, iterate, merit, size, extra=0.0):
         """Return a step along which the merit falls, and a, b, q."""
         G, c, gL = iterate.point.G, iterate.point.c, iterate.gL
-        step = self._solve(H, G, gL, c)
+        step = self._solve(stiffened(H, extra), G, gL, c)
+        soften(step, extra)
         parts = merit.slope_parts(c, gL, step)
         while not (merit.descends(parts, size) or merit.at_cap):
             merit.tighten()
@@ -157,16 +174,20 @@ class Loop:
         When to stop.
     report : callable
         Takes the record and the iterate after every step; True stops.
+    stiffens : bool
+        Whether B may get more curvature where only very short steps are accepted.
     """
 
-    def __init__(self, problem, make_engine, tol, max_iter, report):
+    def __init__(self, problem, make_engine, tol, max_iter, report, stiffens=True):
         self.problem, self.make_engine = problem, make_engine
+        self.stiffens = stiffens
         self.tol, self.max_iter, self.report = tol, max_iter, report
         self.start = time.perf_counter()
 
     def run(self, iterate, merit, nit=0, n_inner=0, history=None):
         """Iterate from a start to an `Outcome`."""
         self.merit, self.engine, self.f0 = merit, None, iterate.point.f
+        self.extra = 0.0
         history = [] if history is None else history
         record = self._record(iterate)
         while True:
@@ -241,14 +262,30 @@ class Loop:
         if self.engine is None:
             self.engine = self.make_engine(H, point.G, merit.h)
         size = merit.size(point.c, iterate.gL)
-        step, parts = self.engine.direction(H, iterate, merit, size)
-        for _ in range(RETRIES):
+        penalties = merit.penalties()
+        for k in range(STIFFENINGS + 1):
+            step, parts = self.engine.direction(H, iterate, merit, size, self.extra)
             slope = merit.slope(parts)
             before = merit.value(point.f, point.c, iterate.gL, iterate.lam)
-            new, alpha, after = self._search(iterate, step, slope, before)
+            shortest = SHORT if self.stiffens and k < STIFFENINGS else 0.0
+            new, alpha, after = self._search(iterate, step, slope, before, shortest)
+            if new is not None or not shortest or abs(slope) < 1e-12 * abs(before):
+                break
+            # constraints bend more than the Lagrangian knows: its multipliers are far
+            # off; more curvature in B keeps the step where the model holds
+            length = max(float(step.dx @ step.dx), 1e-300)
+            curvature = float(step.dx @ step.H_dx) / length + step.tau
+            self.extra = max(RELAX * self.extra, RELAX * abs(curvature), 1e-12)
+            merit.restore(penalties)
+        for _ in range(RETRIES):
             if new is not None or merit.at_cap or self.problem.has_learnt:
                 break
             merit.trust_less(parts, size)  # q is wrong as far as H is
+            slope = merit.slope(parts)
+            before = merit.value(point.f, point.c, iterate.gL, iterate.lam)
+            new, alpha, after = self._search(iterate, step, slope, before)
+        if alpha == 1.0:
+            self.extra = self.extra / RELAX if self.extra > 1e-3 * step.tau else 0.0
         return {
             "new": new,
             "alpha": alpha,
@@ -261,12 +298,14 @@ class Loop:
             "residual": step.residual,
         }
 
-    def _search(self, iterate, step, slope, before):
+    def _search(self, iterate, step, slope, before, shortest=0.0):
         """Backtrack; return the accepted iterate (or None), alpha and the merit."""
         merit, alpha = self.merit, 1.0
         if slope >= 0:  # the penalties are at their limits
             return None, 0.0, before
         for _ in range(HALVINGS):
+            if alpha < shortest:
+                break
             trial = self._trial(iterate, alpha * step.dx, alpha * step.dlam)
             enough = before + alpha * merit.beta * slope
             after = self._merit_of(trial)
