@@ -140,10 +140,10 @@ class SimulatedFrequencies:
             learner.fit_covariance(named(C, names), n)
         else:
             learner.fit(named(source.whole(), names))
-        refit = Refit.of(learner, source, names)
+        refit = Refit.of(learner, source, names, self.refit.place)
         total = np.zeros(C.shape)
-        for draw in rng.randint(SEED_MAX, size=self.n_draws):
-            (_, compelled, free), _ = refit(draw)
+        draws = refit.batch(rng.randint(SEED_MAX, size=self.n_draws))
+        for (_, compelled, free), _ in draws:
             total += compelled + free / 2
         return total / self.n_draws, directed + undirected / 2
 

@@ -85,12 +85,17 @@ class DrawEffects:
 
     def __call__(self, seed):
         """Return the effects."""
+        return self.batch([seed])[0]
+
+    def batch(self, seeds):
+        """Return the effects in some resamples."""
         if self.support is None:
-            (support, _, _), C = self.refit(seed)
+            drawn = [(edges[0], C) for edges, C in self.refit.batch(seeds)]
         else:
-            C, _ = self.refit.source.covariance(np.random.RandomState(seed))
-            support = self.support
-        return effects_of(C, support, self.kind)[self.pairs]
+            rngs = map(np.random.RandomState, seeds)
+            source = self.refit.source
+            drawn = [(self.support, source.covariance(rng)[0]) for rng in rngs]
+        return [effects_of(C, graph, self.kind)[self.pairs] for graph, C in drawn]
 
 
 @validate_params(

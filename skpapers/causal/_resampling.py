@@ -32,7 +32,7 @@ from skpapers.causal._edge_classes import KNOWLEDGE, allowed_edges, edges_of
 from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
 from skpapers.causal._topological_swap import TopologicalSwap
 from skpapers.metrics import dag_to_cpdag
-from skpapers.utils._array_api import to_numpy
+from skpapers.utils._array_api import like, to_numpy
 from skpapers.utils._optional import import_optional
 from skpapers.utils._threads import single_thread
 
@@ -215,7 +215,7 @@ class Found:
     """What was learnt from a resample, under the names of a fitted learner."""
 
     adjacency_: np.ndarray
-    cpdag_: np.ndarray
+    cpdag_: np.ndarray | None = None
 
 
 @dataclass
@@ -281,18 +281,22 @@ class Refit:
         Column names, if the learner needs them.
     allowed : bool ndarray of shape (d, d) or None
         Edges that the graph may have; None stands for all.
+    place : array or None
+        An array of the library, and on the device, that learns batches; None stands
+        for NumPy.
     """
 
     learner: object
     source: Rows | Moments
     names: np.ndarray | None = None
     allowed: np.ndarray | None = None
+    place: object = None
 
     @classmethod
-    def of(cls, fitted, source, names):
+    def of(cls, fitted, source, names, place=None):
         """Return the task for a learner fitted to all rows."""
-        needed = needed_names(fitted, names)
-        return cls(warm_learner(fitted), source, needed, allowed_edges(fitted))
+        needed, allowed = needed_names(fitted, names), allowed_edges(fitted)
+        return cls(warm_learner(fitted), source, needed, allowed, place)
 
     def __call__(self, seed):
         """Return the edges as `edges_of` does, and the covariance."""
@@ -302,6 +306,21 @@ class Refit:
         if np.diag(C).any():
             learner = self.learn(C, n, rng, seed)
         return edges_of(learner, len(C), self.allowed), C
+
+    def batch(self, seeds):
+        """Return the results of some seeds, learnt together if the learner can."""
+        if not hasattr(self.learner, "learn_batch"):
+            return [self(seed) for seed in seeds]
+        drawn = [self.source.covariance(np.random.RandomState(seed)) for seed in seeds]
+        C = np.stack([covariance for covariance, _ in drawn])
+        here = C if self.place is None else like(C, self.place)
+        n_samples = drawn[0][1]  # the same in all
+        graphs = self.learner.learn_batch(here, n_samples, feature_names=self.names)
+        d = C.shape[1]
+        return [
+            (edges_of(Found(graph), d, self.allowed), covariance)
+            for graph, covariance in zip(to_numpy(graphs), C, strict=True)
+        ]
 
     def learn(self, C, n_samples, rng, seed):
         """Return what is learnt from a resample."""
@@ -387,7 +406,8 @@ def map_draws(function, n_draws, random_state, n_jobs):
     Parameters
     ----------
     function : callable
-        Takes a seed; has to be pickled for workers in other processes.
+        Takes a seed; has to be pickled for workers in other processes. A method
+        ``batch`` takes several and returns as many results.
     n_draws : int
         Number of draws.
     random_state : int, RandomState instance or None
@@ -425,5 +445,8 @@ def _run_batch(function, seeds):
     """Return the results of some seeds, and what they warned of."""
     with warnings.catch_warnings(record=True) as told, single_thread():
         warnings.simplefilter("always")
-        results = [function(seed) for seed in seeds]
+        if hasattr(function, "batch"):
+            results = function.batch(seeds)
+        else:
+            results = [function(seed) for seed in seeds]
     return results, [(warning.category, str(warning.message)) for warning in told]

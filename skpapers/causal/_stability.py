@@ -78,6 +78,10 @@ class DrawEdges:
         """Return what `edges_of` does."""
         return self.refit(seed)[0]
 
+    def batch(self, seeds):
+        """Return the edges of some resamples."""
+        return [edges for edges, _ in self.refit.batch(seeds)]
+
 
 def edge_statistics(fitted, draws, n_draws):
     """Summarise the graphs of resamples.
@@ -119,7 +123,7 @@ def edge_statistics(fitted, draws, n_draws):
     )
 
 
-def resample_edges(learner, fitted, source, names, sizes, rng, n_jobs):
+def resample_edges(learner, fitted, source, names, sizes, rng, n_jobs, place=None):
     """Learn the graphs of resamples and summarise them.
 
     Parameters
@@ -138,6 +142,8 @@ def resample_edges(learner, fitted, source, names, sizes, rng, n_jobs):
         Source of the random numbers.
     n_jobs : int or None
         Number of workers.
+    place : array or None
+        Of the library and on the device where batches are learnt.
 
     Returns
     -------
@@ -145,7 +151,7 @@ def resample_edges(learner, fitted, source, names, sizes, rng, n_jobs):
         As of `edge_statistics`, with calibrated probabilities if asked for.
     """
     n_bootstraps, n_calibrations = sizes
-    refit = Refit.of(fitted, source, names)
+    refit = Refit.of(fitted, source, names, place)
     draws = map_draws(DrawEdges(refit), n_bootstraps, rng, n_jobs)
     statistics = edge_statistics(fitted, draws, n_bootstraps)
     if n_calibrations:
@@ -313,7 +319,8 @@ def bootstrap_edges(
 
     Notes
     -----
-    A resample costs O(n d²) for its covariance plus one fit to it; a learner that can
+    A resample costs O(n d²) for its covariance plus one fit to it. A learner with a
+    method ``learn_batch``, as `CoLiDE`, learns many resamples in one call; one that can
     start from its former result does, and ``TopologicalSwap(loss="auto")`` keeps to the
     loss that it has chosen for all rows. Memory: a sorted copy of X, and d² numbers for
     each resample that is under way.
@@ -545,8 +552,9 @@ class StabilityDAG(MetaEstimatorMixin, BaseLinearDAG):
             else:
                 fitted.fit_covariance(named(C, frame_names), n, mean=mean)
         sizes = self.n_bootstraps, self.n_calibrations
+        place = reference[:0, :]  # which goes to other processes, so without its rows
         statistics = resample_edges(
-            learner, fitted, source, names, sizes, rng, self.n_jobs
+            learner, fitted, source, names, sizes, rng, self.n_jobs, place
         )
         self.learner_, self._statistics = fitted, statistics
         super()._learn_from(moments, reference)

@@ -2,14 +2,22 @@
 
 import os
 
+import array_api_strict
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 
-from skpapers.causal import CoLiDE, StabilityDAG, TopologicalSwap, bootstrap_edges
+from skpapers.causal import (
+    CoLiDE,
+    StabilityDAG,
+    TopologicalSwap,
+    bootstrap_edges,
+    effect_intervals,
+)
 from skpapers.causal._bic_search import bic_order_search
 from skpapers.causal._resampling import (
     SEED_MAX,
@@ -24,6 +32,7 @@ from skpapers.causal._stability import stable_support
 from skpapers.datasets import make_linear_sem
 from skpapers.metrics import dag_to_cpdag, is_dag, structural_hamming_distance
 from skpapers.utils import DataConditionWarning
+from skpapers.utils._array_api import to_numpy
 
 MATRICES = (
     "edge_probabilities",
@@ -171,6 +180,61 @@ def test_does_not_depend_on_workers_or_order_of_rows(sem, learner):
     other = bootstrap_edges(learner, sem.X, 6, random_state=1)
     if ((one.edge_probabilities > 0) & (one.edge_probabilities < 1)).any():
         assert any(not np.array_equal(one[name], other[name]) for name in MATRICES)
+
+
+class Alone(CoLiDE):
+    """Learns one resample after the other."""
+
+    @property
+    def learn_batch(self):
+        raise AttributeError("learn_batch")
+
+
+@pytest.mark.filterwarnings("ignore::skpapers.utils.DataConditionWarning")
+def test_batches_equal_a_loop(sem):
+    names = list("abcdef")
+    X = pd.DataFrame(sem.X, columns=names)
+    X["c"] = np.where(np.arange(len(X)) == 0, X["c"], 0.0)  # constant in some resamples
+    params = {"forbidden_edges": [("a", "b")], "early_exit": True}
+    pair = CoLiDE(**params), Alone(**params)
+    found, expected = (
+        bootstrap_edges(learner, X, 9, n_calibrations=1, random_state=0)
+        for learner in pair
+    )
+    _same(found, expected)
+    options = {"source": "d", "relearn": True, "n_bootstraps": 5, "random_state": 0}
+    found, expected = (effect_intervals(x, X, **options).draws for x in pair)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_unfinished_batches_are_told(sem):
+    learner = CoLiDE(solver="adam", warm_iter=2, max_iter=2, learning_rate=1e-2)
+    with pytest.warns(ConvergenceWarning) as told:
+        bootstrap_edges(learner, sem.X, 4, random_state=0)
+    assert any("in 4 resamples, the first: 1 of 1" in str(w.message) for w in told)
+
+
+@pytest.mark.parametrize("device", ["CPU_DEVICE", "device1"])
+def test_batches_are_learnt_where_the_table_lives(device, monkeypatch):
+    data = make_linear_sem(200, 4, 4, random_state=0)
+    learner = CoLiDE(solver="adam", learning_rate=1e-2)
+    options = {"n_bootstraps": 5, "random_state": 0}
+    expected = StabilityDAG(learner, **options).fit(data.X)
+    places, learn_batch = [], CoLiDE.learn_batch
+
+    def watched(self, covariances, *args, **kwargs):
+        places.append(covariances.device)
+        return learn_batch(self, covariances, *args, **kwargs)
+
+    monkeypatch.setattr(CoLiDE, "learn_batch", watched)
+    device = array_api_strict.Device(device)
+    X = array_api_strict.asarray(data.X, device=device)
+    with config_context(array_api_dispatch=True):
+        stable = StabilityDAG(learner, **options).fit(X)
+    assert set(places) == {device}
+    np.testing.assert_allclose(
+        to_numpy(stable.edge_probabilities_), expected.edge_probabilities_, atol=0.21
+    )
 
 
 def test_weights_count_rows(sem):

@@ -6,15 +6,16 @@ device (`skpapers.causal._colide._arrays`), or one after the other by the compil
 kernels (`skpapers.causal._colide._path`).
 """
 
-from warnings import warn
-
 import numpy as np
 from array_api_compat import is_array_api_obj
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch
 
 from skpapers.causal._colide._estimator import CoLiDE
-from skpapers.causal._colide._solve import in_host_memory, solve_batch
+from skpapers.causal._colide._solve import (
+    in_host_memory,
+    solve_batch,
+    warn_unfinished,
+)
 from skpapers.utils._array_api import array_namespace, is_torch_array, like
 from skpapers.utils._sklearn import StrOptions, validate_params
 from skpapers.utils._threads import single_thread
@@ -147,14 +148,7 @@ def colide_batch(
         found = solve_batch(
             plan, flat, alpha.ravel(), n_samples.ravel(), compiled, n_jobs
         )
-    n_failed = int((~found["converged"]).sum())
-    if n_failed:
-        warn(
-            f"{n_failed} of {alpha.size} problems ended before the relative change of "
-            f"their objective fell to tol={learner.tol:.1e}: raise max_iter or tol.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+    warn_unfinished(found["converged"], learner.tol)
 
     def handed_back(values):
         kind = C.dtype if values.dtype == np.float64 else None

@@ -19,7 +19,11 @@ from skpapers.causal._colide._path import (
     make_stages,
     sparse_graph,
 )
-from skpapers.causal._colide._solve import in_host_memory, solve_batch
+from skpapers.causal._colide._solve import (
+    in_host_memory,
+    solve_batch,
+    warn_unfinished,
+)
 from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
 from skpapers.utils._array_api import array_namespace, like, to_numpy
 from skpapers.utils._callbacks import reported
@@ -360,6 +364,11 @@ class CoLiDE(BaseLinearDAG):
             Weights of the acyclic graphs, in the library, place and type of
             ``covariances``.
 
+        Warns
+        -----
+        ConvergenceWarning
+            If problems ended before the change of their objective fell to ``tol``.
+
         See Also
         --------
         colide_batch : Checks its input and returns all results.
@@ -371,6 +380,7 @@ class CoLiDE(BaseLinearDAG):
         alpha, n = np.full(B, float(self.alpha)), np.full(B, float(n_samples))
         with single_thread():
             found = solve_batch(plan, covariances, alpha, n, compiled, n_jobs)
+        warn_unfinished(found["converged"], self.tol)
         return like(found["adjacency"], covariances, dtype=covariances.dtype)
 
     def _learn_from(self, moments, reference, rows=None):

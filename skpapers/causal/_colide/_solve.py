@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Batches of problems, by either engine, down to their graphs."""
 
+from warnings import warn
+
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from skpapers.causal._colide._arrays import ArrayPath
@@ -69,6 +72,18 @@ def solve_batch(plan, C, alpha, n_samples, compiled, n_jobs=None):
     return found | dict(
         zip(names, map(np.array, zip(*graphs, strict=True)), strict=True)
     )
+
+
+def warn_unfinished(converged, tol):
+    """Tell how many problems of a batch ended early."""
+    n_failed = int((~converged).sum())
+    if n_failed:
+        warn(
+            f"{n_failed} of {converged.size} problems ended before the relative change "
+            f"of their objective fell to tol={tol:.1e}: raise max_iter or tol.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 def summary(history):
