@@ -6,8 +6,8 @@ are those that it was given), but on all rows: a validation split would leave ro
 the net has not learnt, whose scores tell of that and of nothing else. Callbacks that
 wait for a validation split (early stopping, checkpoints on disk) are left out.
 
-A bare module is trained by Adam on the cross-entropy, in mini-batches of 32. Layers
-that have ``reset_parameters`` start anew in every run.
+A bare module is trained by Adam (step 0.003) on the cross-entropy, in mini-batches of
+32. Layers that have ``reset_parameters`` start anew in every run.
 
 Runs of a bare module can be trained at once: the weights of R copies are stacked, and
 ``torch.func.vmap`` makes one step of R batches, each from its own run. The result is
@@ -21,12 +21,13 @@ import copy
 from contextlib import contextmanager
 from importlib import import_module
 from itertools import islice
+from threading import RLock
 
 import numpy as np
 import torch
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from torch import nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import stack_module_state, vmap
 
 from skpapers.data_selection._chunks import passes
 from skpapers.data_selection._models._torch import (
@@ -39,18 +40,20 @@ from skpapers.data_selection._models._torch import (
 
 __all__ = [
     "FittedNetwork",
+    "batch_size",
     "can_stack",
+    "learning_rate",
     "stacked_checkpoints",
     "train_module",
     "train_net",
 ]
 
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 3e-3
 BATCH_SIZE = 32
-SEED_MAX = np.iinfo(np.int32).max
+TURN = RLock()  # there is one global generator for all threads
 
 
-class FittedNetwork:
+class FittedNetwork(ClassifierMixin, BaseEstimator):
     """A trained network with the face of a fitted classifier.
 
     skorch nets are trained on the codes of the labels; this one knows the labels.
@@ -67,7 +70,19 @@ class FittedNetwork:
     """
 
     def __init__(self, model):
-        self.model, self.classes_ = model, model.classes_
+        self.model = model
+
+    @property
+    def classes_(self):
+        """The labels."""
+        return self.model.classes_
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def fit(self, X, y=None):
+        """Do nothing: the network is trained."""
+        return self
 
     def predict_proba(self, X):
         """Return probabilities of the classes, (n_samples, n_classes)."""
@@ -77,6 +92,10 @@ class FittedNetwork:
     def predict(self, X):
         """Return the most probable labels."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def snapshot(self):
+        """Return a copy that further training does not touch."""
+        return FittedNetwork(self.model.snapshot())
 
 
 class Draws:
@@ -90,7 +109,7 @@ class Draws:
     def __call__(self):
         """Draw from the training's generators; leave the global ones as they were."""
         cuda = self.device.type == "cuda"
-        with torch.random.fork_rng(devices=[self.device] if cuda else []):
+        with TURN, torch.random.fork_rng(devices=[self.device] if cuda else []):
             if self.state is None:
                 torch.manual_seed(self.seed)
             else:
@@ -102,6 +121,17 @@ class Draws:
             finally:
                 on_device = torch.cuda.get_rng_state(self.device) if cuda else None
                 self.state = torch.get_rng_state(), on_device
+
+
+def batch_size(last, n_samples):
+    """Return the number of rows of a training step."""
+    size = getattr(last, "batch_size", BATCH_SIZE)
+    return n_samples if size == -1 else size
+
+
+def learning_rate(net=None):
+    """Return the present step length of a net's optimizer, or of a bare module's."""
+    return LEARNING_RATE if net is None else net.optimizer_.param_groups[0]["lr"]
 
 
 # ------------------------------------------------------------------------ bare modules
@@ -151,8 +181,9 @@ def train_module(module, X, codes, times, seed, classes=None):
         Rows; they go to the module's device batch by batch.
     codes : int ndarray of shape (n_samples,)
         Index of the labels.
-    times : sequence of float
-        Increasing epochs of the checkpoints, 0 for the start.
+    times : sequence of float or None
+        Increasing epochs of the checkpoints, 0 for the start; None takes the module as
+        it is, trained before.
     seed : int
         Of the weights, the batches and dropout.
     classes : ndarray of shape (n_classes,), default=None
@@ -161,10 +192,13 @@ def train_module(module, X, codes, times, seed, classes=None):
     Yields
     ------
     time : float
-        Epochs trained.
+        Epochs trained; NaN for a module that came trained.
     model : TorchModel
         The module, which goes on training afterwards.
     """
+    if times is None:
+        yield np.nan, TorchModel(copy.deepcopy(module), classes=classes)
+        return
     module = fresh(module, seed)
     model = TorchModel(module, classes=classes)
     draws = Draws(seed, next(module.parameters()).device)
@@ -233,27 +267,38 @@ def stacked_checkpoints(module, X, codes, times, seeds, classes=None):
     """
     copies = [fresh(module, seed).train() for seed in seeds]
     weights, _ = stack_module_state(copies)
-    skeleton = copies[0]
-    reader = TorchModel(skeleton, classes=classes)
+    reader = TorchModel(copies[0], classes=classes)
+    batches = [Batches(len(codes), seed) for seed in seeds]
+    targets, stream = torch.as_tensor(codes), zip(*batches, strict=True)
 
     def loss(weights, x, y):
-        logits = logits_of(functional_call(skeleton, weights, (x,)), len(x))
+        logits = logits_of(reader.outputs(x, weights), len(x))
         return nn.functional.cross_entropy(logits, y)
 
+    def losses(rows):
+        x = reader.rows(X[rows.flatten().numpy()]).unflatten(0, rows.shape)
+        return vmap(loss)(weights, x, targets[rows].to(x.device))
+
+    try:
+        losses(torch.zeros(len(seeds), 1, dtype=torch.long))
+    except RuntimeError:  # vmap does not follow the module: branches on values, ...
+        yield from _one_by_one(module, X, codes, times, seeds, classes)
+        return
     optimizer = torch.optim.Adam(weights.values(), lr=LEARNING_RATE)
-    batches = [Batches(len(codes), seed) for seed in seeds]
-    codes, stream = torch.as_tensor(codes), zip(*batches, strict=True)
     for time, n_steps in steps_between(times, batches[0].per_epoch):
         with torch.enable_grad():
             for rows in islice(stream, n_steps):
-                rows = torch.stack(rows)
-                x = reader.rows(X[rows.flatten().numpy()])
-                x = x.unflatten(0, rows.shape)
-                losses = vmap(loss)(weights, x, codes[rows].to(x.device))
                 optimizer.zero_grad()
-                losses.sum().backward()
+                losses(torch.stack(rows)).sum().backward()
                 optimizer.step()
         yield time, [_run_of(reader, weights, run) for run in range(len(seeds))]
+
+
+def _one_by_one(module, X, codes, times, seeds, classes):
+    """Do the same with one training after the other at each checkpoint."""
+    runs = [train_module(module, X, codes, times, seed, classes) for seed in seeds]
+    for states in zip(*runs, strict=True):
+        yield states[0][0], [model.snapshot() for _, model in states]
 
 
 def _run_of(reader, weights, run):
@@ -371,5 +416,4 @@ def _n_batches(iterator, net, n_rows):
     """Return the number of batches of an epoch; some iterators do not tell."""
     if hasattr(iterator, "__len__"):
         return len(iterator)
-    size = n_rows if net.batch_size == -1 else net.batch_size
-    return -(-n_rows // size)
+    return -(-n_rows // batch_size(net, n_rows))

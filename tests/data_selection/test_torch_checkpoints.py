@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Torch modules and skorch nets looked at while they train."""
 
+import pickle
+
 import numpy as np
 import pytest
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.datasets import make_classification
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 torch = pytest.importorskip("torch")
 skorch = pytest.importorskip("skorch")
 from torch import nn  # noqa: E402
 
+from skpapers import data_selection as ds  # noqa: E402
 from skpapers.data_selection import _torch_checkpoints as room  # noqa: E402
+from skpapers.data_selection._models import as_model  # noqa: E402
 from skpapers.data_selection._models._torch import TorchModel  # noqa: E402
 from skpapers.utils._torch import make_mlp, weights_to_numpy  # noqa: E402
 
@@ -90,7 +99,7 @@ def test_module_is_trained_as_by_hand(table, global_random_seed):
         torch.manual_seed(seed)
         for layer in (other[0], other[2]):
             layer.reset_parameters()
-    optimizer = torch.optim.Adam(other.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(other.parameters(), lr=3e-3)
     shuffle = torch.Generator().manual_seed(seed)
     for _ in range(2):
         for rows in torch.randperm(150, generator=shuffle).split(32):
@@ -199,6 +208,29 @@ def test_runs_at_once_are_the_runs_one_by_one(module, table):
             )
 
 
+class Branching(nn.Module):
+    """vmap cannot follow a decision on values."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+
+    def forward(self, x):
+        found = self.layer(x)
+        return found if found.sum() > 1e9 else torch.tanh(found)
+
+
+def test_runs_that_vmap_cannot_follow_are_trained_one_by_one(table):
+    X, codes = table
+    module, seeds = Branching(), (1, 2)
+    assert room.can_stack(module)
+    (_, models), = room.stacked_checkpoints(module, X, codes, (2,), seeds)  # fmt: skip
+    for model, seed in zip(models, seeds, strict=True):
+        ((_, alone),) = room.train_module(module, X, codes, (2,), seed)
+        expected = alone.run(X).log_proba
+        np.testing.assert_array_equal(model.run(X).log_proba, expected)
+
+
 def test_what_cannot_be_stacked():
     frozen = make_mlp(3, (4,), 2)
     frozen[0].requires_grad_(False)
@@ -229,3 +261,151 @@ def test_batches_of_rows_on_the_first_axis(global_random_seed):
         (*_, (_, last, _)) = room.train_net(net, X, codes, (30,), 0)
         assert (last.run(X).log_proba.argmax(1) == codes).mean() > 0.75
         assert isinstance(last, TorchModel)
+
+
+# ---------------------------------------------------------------------- the scorers
+
+RUNS = {"epochs": 15, "n_runs": 3, "random_state": 0}
+ONE_RUN = {"epochs": 15, "n_checkpoints": 3, "random_state": 0}
+SCORERS = {
+    "el2n": lambda net: ds.EL2NScorer(net, **RUNS),
+    "grand": lambda net: ds.GraNdScorer(net, **RUNS),
+    "vog": lambda net: ds.VoGScorer(net, **ONE_RUN),
+    "forgetting": lambda net: ds.ForgettingScorer(net, check_every=1.0, **RUNS),
+    "pvi": lambda net: ds.PVIScorer(net, **RUNS),
+    "tracin": lambda net: ds.TracInScorer(net, **ONE_RUN),
+}
+NETWORKS = {
+    "module": lambda: make_mlp(5, (16,), 3),
+    "net": skorch_net,
+    "pipeline": lambda: make_pipeline(StandardScaler(), skorch_net()),
+}
+
+
+@pytest.fixture
+def mislabelled(global_random_seed):
+    """Three far apart groups, one label in ten wrong."""
+    rng = np.random.default_rng(global_random_seed)
+    codes = rng.integers(3, size=200)
+    X = rng.normal(size=(200, 5)) + 4 * np.eye(3, 5)[codes]
+    wrong = rng.random(200) < 0.1
+    codes = np.where(wrong, (codes + 1) % 3, codes)
+    return X, np.array(["a", "b", "c"])[codes], wrong
+
+
+@pytest.mark.filterwarnings("ignore:n_runs=3 is too small")
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("name", SCORERS)
+def test_scorers(name, network, mislabelled):
+    X, y, wrong = mislabelled
+    scorer = SCORERS[name](NETWORKS[network]())
+    state = torch.get_rng_state()
+    fitted = clone(scorer).fit(X, y)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert fitted.classes_.tolist() == ["a", "b", "c"]
+    if name != "vog":  # it gives wrong labels low scores
+        assert roc_auc_score(wrong, fitted.hardness_) > 0.8
+    for other in (clone(scorer).fit(X, y), pickle.loads(pickle.dumps(fitted))):
+        np.testing.assert_array_equal(other.scores_, fitted.scores_)
+        rescored = other.score_samples(X, y)
+        np.testing.assert_allclose(rescored, fitted.scores_, rtol=1e-6)
+    assert fitted.score_samples(X[:5]).shape == (5,)
+
+
+@pytest.mark.parametrize(
+    "backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)]
+)
+def test_scores_of_stacked_runs(backend, mislabelled, monkeypatch):
+    X, y, _ = mislabelled
+    names = ("el2n", "grand")
+    scorers = [(name, SCORERS[name](NETWORKS["module"]())) for name in names]
+    together = ds.ScoreBank(scorers, random_state=0).fit(X, y)
+    monkeypatch.setattr(room, "can_stack", lambda module: False)
+    alone = ds.ScoreBank(scorers, random_state=0).fit(X, y)
+    np.testing.assert_allclose(together.scores_, alone.scores_, rtol=1e-8)
+    with parallel_config(backend, n_jobs=2):
+        parallel = ds.ScoreBank(scorers, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(parallel.scores_, alone.scores_)
+
+
+def test_threads_do_not_share_their_draws(mislabelled):
+    X, y, _ = mislabelled
+    scorer = SCORERS["el2n"](skorch_net())  # with dropout
+    expected = clone(scorer).fit(X, y).scores_per_run_
+    with parallel_config("threading", n_jobs=3):
+        found = clone(scorer).fit(X, y).scores_per_run_
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_steps_of_the_optimizer_as_times(mislabelled):
+    X, y, _ = mislabelled
+    nets = {"module": (NETWORKS["module"](), 7), "net": (skorch_net(batch_size=-1), 1)}
+    for net, per_epoch in nets.values():
+        scorer = ds.ForgettingScorer(net, epochs=2, check_every=1, n_runs=1)
+        fitted = scorer.set_params(random_state=0).fit(X, y)
+        assert len(fitted.checkpoints_[0]["epochs"]) == 2 * per_epoch
+
+
+def test_trained_networks_are_scored_as_they_are(mislabelled):
+    X, y, _ = mislabelled
+    _, codes = np.unique(y, return_inverse=True)
+    module = make_mlp(5, (16,), 3)
+    p = torch.softmax(module(torch.as_tensor(X)), 1).detach()
+    fitted = ds.EL2NScorer(module, epochs=None, n_runs=1).fit(X, y)
+    expected = ds.el2n_scores(codes, p.numpy())
+    np.testing.assert_allclose(fitted.scores_, expected)
+    norms = models_norms(module, X, codes)
+    np.testing.assert_allclose(ds.gradient_norms(module, X, codes), norms)
+    assert ds.input_gradients(module, X, codes).shape == X.shape
+    module.classes_ = np.array(["a", "b", "c"])
+    np.testing.assert_allclose(ds.gradient_norms(module, X, y), norms)
+    with pytest.raises(NotFittedError):
+        ds.gradient_norms(skorch_net(), X, codes)
+
+
+def models_norms(module, X, codes):
+    return TorchModel(module).run(X).gradient_norms(codes)
+
+
+def test_fitted_nets_are_models(mislabelled):
+    X, y, _ = mislabelled
+    X, codes = X.astype(np.float32), np.unique(y, return_inverse=True)[1]
+    net = skorch_net(max_epochs=2, train_split=None).fit(X, codes)
+    model = as_model(net)
+    assert model.is_differentiable
+    assert model.classes_.tolist() == [0, 1, 2]
+    expected = net.predict_proba(X)
+    np.testing.assert_allclose(np.exp(model.run(X).log_proba), expected, rtol=1e-5)
+    by_layer = [
+        ds.gradient_norms(net, X, codes, layers=[k]) for k in ("hidden", "head")
+    ]
+    total = np.hypot(*by_layer)
+    np.testing.assert_allclose(ds.gradient_norms(net, X, codes), total, rtol=1e-5)
+
+
+def test_scorers_of_images_and_tokens(global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    codes = rng.integers(2, size=60)
+    images = rng.normal(size=(60, 1, 4, 4)) + 2 * codes[:, None, None, None]
+    ids = rng.integers(3, size=(60, 6)) + 3 * codes[:, None]
+    cnn = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+    words = nn.Sequential(nn.Embedding(6, 3), nn.Flatten(), nn.Linear(18, 2))
+    for module, X, size in ((cnn, images, 16), (words, ids, 18)):
+        scorer = ds.VoGScorer(module, epochs=2, n_checkpoints=2, random_state=0)
+        assert np.isfinite(scorer.fit(X, codes).scores_).all()
+        assert ds.input_gradients(module, X, codes).shape == (60, size)
+
+
+def test_functions_keep_tensors(mislabelled):
+    """Scores of tensors are tensors, of the same device and dtype."""
+    import sklearn
+
+    X, y, _ = mislabelled
+    codes = torch.as_tensor(np.unique(y, return_inverse=True)[1])
+    p = torch.softmax(make_mlp(5, (16,), 3)(torch.as_tensor(X)), 1).detach()
+    with sklearn.config_context(array_api_dispatch=True):
+        for function in (ds.el2n_scores, ds.margin_scores, ds.pvi_scores):
+            found = function(codes, p)
+            assert isinstance(found, torch.Tensor)
+            expected = function(codes.numpy(), p.numpy())
+            np.testing.assert_allclose(found.numpy(), expected)
