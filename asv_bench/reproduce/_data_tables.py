@@ -135,16 +135,14 @@ def network(batch=32):
 
 
 def train_steps(X, y, classes, n_steps, seed, batch=32):
-    """Train the network for so many steps, however few the rows."""
+    """Train the network for so many steps, however few the rows.
+
+    Rows are drawn epoch by epoch, whole batches only.
+    """
     rng = np.random.RandomState(seed)
-    model = network(batch).set_params(random_state=rng)
-    done = 0
-    while done < n_steps:
-        order = rng.permutation(len(y))
-        for start in range(0, len(y) - batch + 1, batch):
-            rows = order[start : start + batch]
-            model.partial_fit(X[rows], y[rows], classes=classes)
-            done += 1
-            if done == n_steps:
-                break
-    return model
+    model = network(batch).set_params(random_state=rng, shuffle=False)
+    whole = len(y) // batch * batch
+    epochs = -(-n_steps * batch // whole)
+    order = np.concatenate([rng.permutation(len(y))[:whole] for _ in range(epochs)])
+    order = order[: n_steps * batch]
+    return model.partial_fit(X[order], y[order], classes=classes)

@@ -5,10 +5,10 @@
 
 The question holds the rows ``X`` with the labels ``y`` to judge, the rows ``X_clean``
 with the labels ``y_clean`` that nobody doubts (used by KNN-Shapley alone, which cannot
-do without), and ``random_state``. The answer holds ``suspicion`` (large: suspect; 0 or
-1 where a package only drops rows), ``version`` and ``cpu_seconds``, the process time of
-one ranking on one thread after one on a few rows. Environments: `make bench-data-env`
-and `make bench-pydvl-env`.
+do without), and ``random_state``. The answer holds ``suspicion``, one row for each of
+the ``names`` (large: suspect; 0 or 1 where a package only drops rows), ``version`` and
+``cpu_seconds``, the process time of one ranking on one thread after one on a few rows.
+Environments: `make bench-data-env` and `make bench-pydvl-env`.
 """
 
 import sys
@@ -34,7 +34,7 @@ def linear(random_state):
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
 
 
-def cleanlab(make, method):
+def cleanlab(make, methods):
     """Label quality of cleanlab from probabilities of five folds."""
 
     def rank(X, y, X_clean, y_clean, random_state):
@@ -44,25 +44,24 @@ def cleanlab(make, method):
         p = cross_val_predict(
             make(random_state), X, y, cv=folds, method="predict_proba"
         )
-        return -get_label_quality_scores(y, p, method=method)
+        return [-get_label_quality_scores(y, p, method=method) for method in methods]
 
     return rank
 
 
 def hardness_threshold(X, y, X_clean, y_clean, random_state):
-    """Drop as many rows of each class as are wrong on average; no ranking is shown."""
+    """Drop as many rows of each class as are wrong on average, by its own forest."""
     from imblearn.under_sampling import InstanceHardnessThreshold
 
     classes, counts = np.unique(y, return_counts=True)
     sampler = InstanceHardnessThreshold(
-        estimator=forest(random_state),
         sampling_strategy=dict(zip(classes, (0.8 * counts).astype(int), strict=True)),
         random_state=random_state,
     )
     sampler.fit_resample(X, y)
     dropped = np.ones(len(y))
     dropped[sampler.sample_indices_] = 0
-    return dropped
+    return [dropped]
 
 
 def data_oob(X, y, X_clean, y_clean, random_state):
@@ -72,7 +71,7 @@ def data_oob(X, y, X_clean, y_clean, random_state):
     model = forest(random_state).fit(X, y)
     valuation = DataOOBValuation(model)
     valuation.fit(Dataset(X, y))
-    return -by_row(valuation.result, len(y))
+    return [-by_row(valuation.result, len(y))]
 
 
 def knn_shapley(X, y, X_clean, y_clean, random_state):
@@ -84,7 +83,7 @@ def knn_shapley(X, y, X_clean, y_clean, random_state):
     clean = Dataset(scaler.transform(X_clean), y_clean)
     valuation = KNNShapleyValuation(KNeighborsClassifier(5), clean, progress=False)
     valuation.fit(Dataset(scaler.transform(X), y))
-    return -by_row(valuation.result, len(y))
+    return [-by_row(valuation.result, len(y))]
 
 
 def by_row(result, n):
@@ -94,26 +93,31 @@ def by_row(result, n):
     return values
 
 
-PEERS = {  # distribution, function
-    "cleanlab, forest, self-confidence": (
+PEERS = {  # distribution, function, names of its rankings
+    "cleanlab, forest": (
         "cleanlab",
-        cleanlab(forest, "self_confidence"),
+        cleanlab(forest, ["self_confidence", "normalized_margin"]),
+        ["cleanlab, forest, self-confidence", "cleanlab, forest, margin"],
     ),
-    "cleanlab, forest, margin": ("cleanlab", cleanlab(forest, "normalized_margin")),
-    "cleanlab, logistic regression, self-confidence": (
+    "cleanlab, linear": (
         "cleanlab",
-        cleanlab(linear, "self_confidence"),
+        cleanlab(linear, ["self_confidence"]),
+        ["cleanlab, logistic regression, self-confidence"],
     ),
-    "InstanceHardnessThreshold, forest": ("imbalanced-learn", hardness_threshold),
-    "Data-OOB, forest": ("pyDVL", data_oob),
-    "KNN-Shapley, with clean rows": ("pyDVL", knn_shapley),
+    "hardness threshold": (
+        "imbalanced-learn",
+        hardness_threshold,
+        ["InstanceHardnessThreshold"],
+    ),
+    "Data-OOB": ("pyDVL", data_oob, ["Data-OOB, forest"]),
+    "KNN-Shapley": ("pyDVL", knn_shapley, ["KNN-Shapley, with clean rows"]),
 }
 
 
 def main(peer, question, answer):
     """Answer one question."""
     warnings.simplefilter("ignore")
-    distribution, rank = PEERS[peer]
+    distribution, rank, names = PEERS[peer]
     with np.load(question) as stored:
         q = {name: stored[name] for name in ("X", "y", "X_clean", "y_clean")}
         seed = int(stored["random_state"])
@@ -123,7 +127,8 @@ def main(peer, question, answer):
     suspicion = rank(**q, random_state=seed)
     np.savez(
         answer,
-        suspicion=suspicion,
+        suspicion=np.array(suspicion),
+        names=names,
         cpu_seconds=time.process_time() - start,
         version=f"{distribution} {version(distribution)}",
     )
