@@ -2,6 +2,7 @@
 """Scorers that share their trainings, and estimators that hold several scorers."""
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from numbers import Integral
 from typing import Any
 
@@ -16,7 +17,7 @@ from sklearn.utils.metadata_routing import (
 
 from skpapers.data_selection._checkpoints import ROUNDING, last_step
 from skpapers.data_selection._chunks import count_rows
-from skpapers.data_selection._runs import Job, map_runs
+from skpapers.data_selection._runs import Job, map_runs, told
 from skpapers.data_selection._table import (
     SEED_MAX,
     check_routing,
@@ -70,22 +71,15 @@ class Group:
         union = merge_times(times)
         return Job(self.estimator, round(union[-1]), union, accumulators, keep)
 
-    def run(self, owner, table):
-        """Train and store the results in the scorers; return the number of runs."""
+    def results(self, owner, table):
+        """Train; yield for each run the scorers that it filled and what it left."""
         seeds = draw_seeds(self.random_state, self.n_runs)
         if len(self.scorers) == 1:  # also those that train by themselves
-            job = self.scorers[0]._job(self.estimator, table)
-            jobs = [job] * self.n_runs
+            jobs = [self.scorers[0]._job(self.estimator, table)] * self.n_runs
         else:
             jobs = self.jobs(table)
-        found = [[] for _ in self.scorers]
-        for run, records in enumerate(map_runs(owner, jobs, table, seeds)):
-            wanting = [k for k, s in enumerate(self.scorers) if s.n_runs > run]
-            for k, record in zip(wanting, records, strict=True):
-                found[k].append(record)
-        for scorer, runs in zip(self.scorers, found, strict=True):
-            scorer._store(table, runs)
-        return len(seeds)
+        for run, found in enumerate(map_runs(owner, jobs, table, seeds)):
+            yield [s for s in self.scorers if s.n_runs > run], found
 
 
 def merge_times(times):
@@ -214,11 +208,29 @@ class ScorerHolder(BaseComposition):
             id(scorer): scorer._route(routed[name].fit, table)
             for name, scorer in named.items()
         }
-        n_trainings = 0
-        for group in group_scorers(list(named.values()), n_samples, seed):
-            rows = replace(table, fit_params=params[id(group.scorers[0])])
-            n_trainings += group.run(self, rows)
+        groups = group_scorers(list(named.values()), n_samples, seed)
+        tables = [replace(table, fit_params=params[id(g.scorers[0])]) for g in groups]
+        n_trainings = self._train(groups, tables)
         return named, table, n_trainings
+
+    def _train(self, groups, tables):
+        """Fill the scorers of groups; return the number of runs."""
+        results = chain.from_iterable(
+            group.results(self, table)
+            for group, table in zip(groups, tables, strict=True)
+        )
+        records = {id(s): [] for group in groups for s in group.scorers}
+        n_trainings = 0
+        for filled, found in told(self, results, sum(g.n_runs for g in groups)):
+            n_trainings += 1
+            for scorer, record in zip(filled, found, strict=True):
+                records[id(scorer)].append(record)
+        if not all(records.values()):
+            raise RuntimeError("A callback ended fit before each scorer had a run.")
+        for group, table in zip(groups, tables, strict=True):
+            for scorer in group.scorers:
+                scorer._store(table, records[id(scorer)])
+        return n_trainings
 
     def _read_rows(self, X):
         scorers = [scorer for _, scorer in self._named_scorers()]

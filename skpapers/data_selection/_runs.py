@@ -232,7 +232,7 @@ def map_runs(owner, jobs, table, seeds):
     Parameters
     ----------
     owner : estimator
-        Has ``n_jobs``, ``memory`` and ``verbose``; its callbacks are told.
+        Has ``n_jobs`` and ``memory``.
     jobs : list of Job
         One for each run.
     table : Table
@@ -246,17 +246,35 @@ def map_runs(owner, jobs, table, seeds):
         See the module.
     """
     seeds = [int(seed) for seed in seeds]
-    memory = check_memory(owner.memory)
-    first = jobs[0]
+    memory, first = check_memory(owner.memory), jobs[0]
     if first.times is not None and len(jobs) > 1 and trains_stacked(first.estimator):
-        results = iter(memory.cache(run_stacked)(jobs, table, seeds))
-    else:
-        train = delayed(memory.cache(run_job))
-        parallel = Parallel(n_jobs=owner.n_jobs, return_as="generator")
-        results = parallel(
-            train(job, table, seed) for job, seed in zip(jobs, seeds, strict=True)
-        )
-    for run in reported(owner, range(len(seeds)), "run"):
+        yield from memory.cache(run_stacked)(jobs, table, seeds)
+        return
+    train = delayed(memory.cache(run_job))
+    parallel = Parallel(n_jobs=owner.n_jobs, return_as="generator")
+    yield from parallel(
+        train(job, table, seed) for job, seed in zip(jobs, seeds, strict=True)
+    )
+
+
+def told(owner, results, n_runs):
+    """Yield the results of runs, and tell callbacks and the user of each.
+
+    Parameters
+    ----------
+    owner : estimator
+        Has ``verbose``; its callbacks may end the runs early.
+    results : iterator
+        One result for each run.
+    n_runs : int
+        Their number.
+
+    Yields
+    ------
+    object
+        The results.
+    """
+    for run in reported(owner, range(n_runs), "run"):
         yield next(results)
         if owner.verbose:
-            print(f"[{type(owner).__name__}] run {run + 1} of {len(seeds)}")
+            print(f"[{type(owner).__name__}] run {run + 1} of {n_runs}")

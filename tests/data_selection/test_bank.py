@@ -24,11 +24,15 @@ from skpapers.data_selection import (
     ScoreBank,
     TracInScorer,
     VoGScorer,
+    forgetting_scores,
+    pvi_scores,
+    vog_scores,
 )
 from skpapers.data_selection._accumulators import (
     ErrorNorm,
     Forgetting,
     GradientSpread,
+    Information,
     SelfInfluence,
 )
 from skpapers.data_selection._groups import merge_times
@@ -140,6 +144,44 @@ def test_finished_runs_are_not_trained_again(table, tmp_path, capsys):
     np.testing.assert_array_equal(more.scores_per_run_[:2], first.scores_per_run_)
     clone(scorer).set_params(epochs=1).fit(*table)
     assert CountingMLP.epochs == 2 + 2 * 1
+
+
+class Listener:
+    """Counts runs and asks to stop at the end of one."""
+
+    def __init__(self, stop_at=None):
+        self.runs, self.stop_at = [], stop_at
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context, **kwargs):
+        pass
+
+    def on_fit_task_end(self, estimator, context, **kwargs):
+        if context.task_name == "run":
+            self.runs.append(context.task_id)
+            return context.task_id == self.stop_at
+        return False
+
+    def teardown(self, estimator, context):
+        pass
+
+
+def test_callbacks_hear_of_every_run(table):
+    pytest.importorskip("sklearn.callback")
+    scorer = EL2NScorer(NET, epochs=2, n_runs=3, random_state=0)
+    bank = ScoreBank([("a", scorer), ("b", clone(scorer).set_params(random_state=1))])
+    listener = Listener()
+    bank.set_callbacks(listener).fit(*table)
+    assert listener.runs == list(range(6))
+    listener = Listener(stop_at=1)
+    cut = clone(scorer).set_callbacks(listener).fit(*table)
+    assert listener.runs == [0, 1]
+    whole = clone(scorer).fit(*table)
+    np.testing.assert_array_equal(cut.scores_per_run_, whole.scores_per_run_[:2])
+    with pytest.raises(RuntimeError, match="before each scorer had a run"):
+        clone(bank).set_callbacks(Listener(stop_at=1)).fit(*table)
 
 
 def test_parameters_of_the_scorers(table):
@@ -312,6 +354,26 @@ def test_spreads_standardised_within_classes(spread, global_random_seed):
         assert found[1.0][codes == k].mean() == pytest.approx(0, abs=1e-9)
         assert found[1.0][codes == k].std() == pytest.approx(1)
     assert found[1.0][-1] == 0
+
+
+@pytest.mark.parametrize("normalize", ["class", "dataset", None])
+def test_streamed_scores_are_those_of_the_functions(normalize, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    codes = rng.integers(3, size=30)
+    gradients = rng.standard_normal((4, 30, 2)) * rng.uniform(0.5, 40, (30, 1))
+    accumulator = GradientSpread(times(4), "proba", "std", normalize, 20.0)
+    found = fill(accumulator, codes, [{"gradients": g} for g in gradients]).scores()
+    settings = {"spread": "std", "normalize": normalize, "clip": 20.0}
+    np.testing.assert_allclose(found, vog_scores(gradients, codes, **settings))
+    proba = rng.dirichlet(np.ones(3), (5, 30))
+    passes = [{"log_proba": np.log(p)} for p in proba]
+    found = fill(Forgetting(times(5), "max"), codes, passes).scores()
+    right = proba.argmax(axis=2) == codes
+    np.testing.assert_array_equal(found, forgetting_scores(right))
+    log_null = np.log([0.2, 0.3, 0.5])
+    found = fill(Information(times(5), log_null), codes, passes).scores()
+    expected = pvi_scores(codes, proba[-1], null_prob=np.exp(log_null))
+    np.testing.assert_allclose(found, expected)
 
 
 def test_constant_gradients_have_no_spread():

@@ -10,19 +10,10 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skpapers.data_selection._checkpoints import (
-    count_rows,
-    grows_trees,
-    is_torch,
-    last_step,
-)
-from skpapers.data_selection._runs import (
-    Job,
-    map_runs,
-    no_gradients,
-    predict_with,
-    rescore,
-)
+from skpapers.data_selection._checkpoints import grows_trees, last_step
+from skpapers.data_selection._chunks import count_rows
+from skpapers.data_selection._models._base import is_torch, no_gradients
+from skpapers.data_selection._runs import Job, map_runs, predict_with, rescore, told
 from skpapers.data_selection._table import (
     Table,
     default_classifier,
@@ -30,7 +21,6 @@ from skpapers.data_selection._table import (
     read_rows,
     read_table,
     route,
-    tags_of,
     warn_of_scales,
 )
 from skpapers.utils import DataConditionWarning
@@ -150,7 +140,8 @@ class BaseScorer(CallbackSupportMixin, ScoreResults, DocumentedEstimator):
             return self
         self._check_classifier(estimator, table)
         job = self._job(estimator, table)
-        runs = [found[0] for found in map_runs(self, [job] * len(seeds), table, seeds)]
+        results = map_runs(self, [job] * len(seeds), table, seeds)
+        runs = [found[0] for found in told(self, results, len(seeds))]
         self._store(table, runs)
         return self
 
