@@ -6,6 +6,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skpapers.data_selection._chunks import is_dask, score_partitions
 from skpapers.data_selection._groups import ScorerHolder
 from skpapers.data_selection._scorers._el2n import EL2NScorer
 from skpapers.data_selection._scorers._forgetting import ForgettingScorer
@@ -189,7 +190,7 @@ class ScoreBank(CallbackSupportMixin, ScorerHolder, DocumentedEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Rows; of a dask table the partitions are scored where they lie.
         y : array-like of shape (n_samples,), default=None
             Their labels; None takes the labels that the classifiers predict.
 
@@ -204,6 +205,8 @@ class ScoreBank(CallbackSupportMixin, ScorerHolder, DocumentedEstimator):
             If a label is new, or if a scorer did not keep its checkpoints.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return score_partitions(self.score_samples, X, y)
         self._read_rows(X)
         scores = [s.score_samples(X, y) for s in self.scorers_.values()]
         return np.column_stack(scores)

@@ -11,7 +11,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skpapers.data_selection._checkpoints import grows_trees, last_step
-from skpapers.data_selection._chunks import count_rows
+from skpapers.data_selection._chunks import count_rows, is_dask, score_partitions
 from skpapers.data_selection._models._base import is_torch, no_gradients
 from skpapers.data_selection._runs import Job, map_runs, predict_with, rescore, told
 from skpapers.data_selection._table import (
@@ -21,6 +21,7 @@ from skpapers.data_selection._table import (
     read_rows,
     read_table,
     route,
+    tags_of,
     warn_of_scales,
 )
 from skpapers.utils import DataConditionWarning
@@ -273,7 +274,7 @@ class BaseScorer(CallbackSupportMixin, ScoreResults, DocumentedEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Rows; of a dask table the partitions are scored where they lie.
         y : array-like of shape (n_samples,), default=None
             Their labels, of those that were seen in ``fit``. None takes the labels that
             the trained classifiers predict, by the mean of their probabilities.
@@ -289,6 +290,8 @@ class BaseScorer(CallbackSupportMixin, ScoreResults, DocumentedEstimator):
             If a label is new, or if the checkpoints were not kept.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return score_partitions(self.score_samples, X, y)
         X = self._read_rows(X)
         if not self._keeps():
             raise ValueError(

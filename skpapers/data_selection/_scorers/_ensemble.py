@@ -6,6 +6,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skpapers.data_selection._chunks import is_dask, score_partitions
 from skpapers.data_selection._groups import ScorerHolder
 from skpapers.data_selection._scorers._base import ScoreResults
 from skpapers.data_selection._scorers._el2n import EL2NScorer
@@ -218,7 +219,7 @@ class EnsembleScorer(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Rows; of a dask table the partitions are scored where they lie.
         y : array-like of shape (n_samples,), default=None
             Their labels; None takes the labels that the classifiers predict.
 
@@ -234,6 +235,8 @@ class EnsembleScorer(
             If a label is new, or if a scorer did not keep its checkpoints.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return score_partitions(self.score_samples, X, y)
         self._read_rows(X)
         scorers = list(self.scorers_.values())
         found = [_oriented(s, s.score_samples(X, y)) for s in scorers]
