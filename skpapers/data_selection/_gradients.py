@@ -12,39 +12,13 @@ elementwise product of two n x m matrices a layer:
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils import check_array, check_consistent_length
-from sklearn.utils.validation import check_is_fitted
 
-from skpapers.data_selection._chunks import passes
-from skpapers.data_selection._labelled import encode_labels
-from skpapers.data_selection._models import as_model
-from skpapers.data_selection._models._base import is_torch, no_gradients
+from skpapers.data_selection._chunks import WORKING_BYTES, is_dask, passes
+from skpapers.data_selection._rows import read_labelled, score_rows
 from skpapers.data_selection._scores import checked_rates
-from skpapers.data_selection._table import takes_anything
 from skpapers.utils._sklearn import StrOptions, validate_params
 
-FLOATS = [np.float64, np.float32]
 BLOCK = 2048  # rows, of the matrices of products: 32 MB
-
-
-def _read(estimator, X, y):
-    """Return a differentiable model, checked rows and the places of the labels."""
-    if not is_torch(estimator):
-        check_is_fitted(estimator)
-    model = as_model(estimator)
-    if not model.is_differentiable:
-        raise no_gradients(type(estimator).__name__)
-    if not is_torch(estimator) and not takes_anything(estimator):
-        X = check_array(X, accept_sparse="csr", dtype=FLOATS)
-        n_features = getattr(estimator, "n_features_in_", X.shape[1])
-        if X.shape[1] != n_features:
-            raise ValueError(
-                f"X has {X.shape[1]} columns, the classifier was fitted to "
-                f"{n_features}."
-            )
-    codes, _ = encode_labels(y, model.classes_, name="y")
-    check_consistent_length(X, codes)
-    return model, X, codes
 
 
 @validate_params({"layers": ["array-like", None]}, prefer_skip_nested_validation=True)
@@ -57,8 +31,8 @@ def gradient_norms(estimator, X, y, *, layers=None):
         Fitted `LogisticRegression`, `SGDClassifier` with ``loss="log_loss"``,
         `MLPClassifier`, a pipeline that ends in one of them, a torch module or a skorch
         net. For one-vs-rest models the loss is the sum of the logistic losses.
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Rows.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features), or dask table
+        Rows; memory maps and dask tables as of `score_rows`.
     y : array-like of shape (n_samples,)
         Their labels.
     layers : list of int, default=None
@@ -100,11 +74,8 @@ def gradient_norms(estimator, X, y, *, layers=None):
     >>> gradient_norms(model, X[[0, 70]], y[[0, 70]]).round(1)
     array([0.2, 6.7])
     """
-    model, X, codes = _read(estimator, X, y)
-    norms = np.empty(len(codes))
-    for rows, p in passes(model, X):
-        norms[rows] = p.gradient_norms(codes[rows], layers=layers)
-    return norms
+    options = {"scores": ["grand"], "layers": layers}
+    return score_rows(estimator, X, y, **options)["grand"]
 
 
 @validate_params(
@@ -161,11 +132,22 @@ def input_gradients(estimator, X, y, *, output="proba"):
     >>> input_gradients(model, X[[70]], y[[70]]).round(1)
     array([[ 0.2,  0.1, -0.7, -0.7]])
     """
-    model, X, codes = _read(estimator, X, y)
-    parts = [
-        p.input_gradients(codes[rows], output=output) for rows, p in passes(model, X)
-    ]
-    return np.concatenate(parts)
+    if is_dask(X):
+        raise TypeError(
+            "input_gradients gives a table as large as X: call it on the partitions of "
+            "a dask table (map_partitions)."
+        )
+    model, X, codes = read_labelled(estimator, X, y)
+    found = np.empty((0, 0))
+    # the gradients are dense, also where X is sparse
+    width = int(np.prod(getattr(X, "shape", ())[1:]))
+    max_rows = max(1, WORKING_BYTES // (8 * max(1, width)))
+    for rows, p in passes(model, X, max_rows):
+        part = p.input_gradients(codes[rows], output=output)
+        if rows.start == 0:
+            found = np.empty((len(codes), part.shape[1]))
+        found[rows] = part
+    return found
 
 
 @validate_params({"layers": ["array-like", None]}, prefer_skip_nested_validation=True)
@@ -246,8 +228,8 @@ def tracin_influence(
 
 def _gradient_products(estimator, pairs, other_pairs, layers):
     """Return the inner products of the gradients of rows and of other rows."""
-    model, X, codes = _read(estimator, *pairs)
-    _, X_other, other_codes = _read(estimator, *other_pairs)
+    model, X, codes = read_labelled(estimator, *pairs)
+    _, X_other, other_codes = read_labelled(estimator, *other_pairs)
     products = np.zeros((len(codes), len(other_codes)))
     for columns, q in passes(model, X_other, max_rows=BLOCK):
         if not hasattr(q, "factors"):

@@ -34,6 +34,8 @@ from scipy.special import softmax
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skpapers.data_selection._chunks import count_numbers
+
 
 def as_model(estimator, classes=None):
     """Return a fitted classifier as a model.
@@ -125,6 +127,17 @@ class PipelineModel:
 
     def __init__(self, transformers, model):
         self.transformers, self.model = transformers, model
+        self.width = getattr(model, "width", 64)
+
+    def measure(self, row):
+        """Find how many numbers a pass holds for a row."""
+        row = self._transform(row)
+        if hasattr(self.model, "measure"):
+            self.model.measure(row)
+        self.width = count_numbers(row) + getattr(self.model, "width", 64)
+
+    def _transform(self, X):
+        return self.transformers.transform(X) if len(self.transformers) else X
 
     @property
     def classes_(self):
@@ -142,4 +155,4 @@ class PipelineModel:
 
     def run(self, X):
         """Return what the last step says about rows."""
-        return self.model.run(self.transformers.transform(X))
+        return self.model.run(self._transform(X))

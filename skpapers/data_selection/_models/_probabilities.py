@@ -20,7 +20,7 @@ def clean_probabilities(proba):
     Raises
     ------
     ValueError
-        If they are not finite or all zero in a row.
+        If they are not finite, all zero in a row, or no table.
 
     Warns
     -----
@@ -28,6 +28,11 @@ def clean_probabilities(proba):
         If rows were off by more than rounding.
     """
     p = np.array(proba, dtype=np.float64)
+    if p.ndim != 2:
+        raise ValueError(
+            "the probabilities must have a row a sample and a column a class, got "
+            f"shape {p.shape}; influence scores need one label a row."
+        )
     if not np.isfinite(p).all():
         raise ValueError("the probabilities must be finite; some are nan or infinite.")
     np.maximum(p, 0.0, out=p)
