@@ -176,7 +176,9 @@ def call_peer(peer, tables, parameters=None, cpu_limit=0):
             text=True,
         )
         if done.returncode not in (0, -signal.SIGXCPU):
-            raise RuntimeError(f"The peer {peer} failed: {done.stderr[-2000:]}")
+            raise RuntimeError(
+                f"The peer {peer} failed ({done.returncode}): {done.stderr[-2000:]}"
+            )
         with np.load(answer) as result:
             return {
                 "graphs": [result[f"A{k}"] for k in range(len(result["cpu_seconds"]))],
