@@ -15,6 +15,7 @@ dict for each accumulator:
 """
 
 import copy
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -252,9 +253,17 @@ def map_runs(owner, jobs, table, seeds):
         return
     train = delayed(memory.cache(run_job))
     parallel = Parallel(n_jobs=owner.n_jobs, return_as="generator")
-    yield from parallel(
+    results = parallel(
         train(job, table, seed) for job, seed in zip(jobs, seeds, strict=True)
     )
+    for run in range(1, len(seeds) + 1):
+        try:
+            found = next(results)
+        except ValueError as error:
+            if re.search("finite|NaN|inf", str(error)):
+                raise ValueError(f"run {run} of {len(seeds)}: {error}") from error
+            raise
+        yield found
 
 
 def told(owner, results, n_runs):

@@ -244,7 +244,7 @@ class BaseScorer(CallbackSupportMixin, ScoreResults, DocumentedEstimator):
         bad = ~np.isfinite(scores).all(axis=1)
         if bad.any():
             raise ValueError(
-                f"The scores of run {int(np.flatnonzero(bad)[0])} of {len(scores)} are "
+                f"The scores of run {bad.argmax() + 1} of {len(scores)} are "
                 "not finite: the training diverged. Scale the columns, or lower the "
                 "learning rate of the classifier."
             )
