@@ -2,6 +2,8 @@
 """Classifiers as the scores see them, against finite differences and autograd."""
 
 import warnings
+from copy import deepcopy
+from functools import cache
 
 import numpy as np
 import pytest
@@ -52,14 +54,19 @@ DATA = {
 
 
 def fitted(name, K, seed=0):
+    """Return a classifier of one's own, with its rows and labels."""
+    return deepcopy(_fitted(name, K, seed)), *DATA[K]
+
+
+@cache
+def _fitted(name, K, seed):
     X, y = DATA[K]
     estimator = clone(ESTIMATORS[name])
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # trained for a moment only
-        estimator.fit(X, y)
-    return estimator, X, y
+        return estimator.fit(X, y)
 
 
 def losses(model, X, codes):
