@@ -10,7 +10,12 @@ from scipy import sparse
 from scipy.stats import spearmanr
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
@@ -20,6 +25,7 @@ from sklearn.model_selection import (
     cross_val_predict,
     train_test_split,
 )
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -424,6 +430,22 @@ def test_classifiers_have_to_suit(table, scorer):
                 boosted.fit(X, y)
         else:
             assert np.isfinite(boosted.fit(X, y).scores_).all()
+
+
+def test_classifiers_that_hold_others(table):
+    """They have probabilities if these have, which shows when they are fitted."""
+    for estimator, error in [
+        (StackingClassifier([("a", LogisticRegression())]), None),
+        (OneVsRestClassifier(LogisticRegression()), None),
+        (VotingClassifier([("a", GaussianNB())]), TypeError),
+    ]:
+        scorer = EL2NScorer(estimator, epochs=None, n_runs=1, random_state=0)
+        if error is None:
+            again = scorer.fit(*table).score_samples(*table)
+            np.testing.assert_allclose(again, scorer.scores_, rtol=1e-9, atol=1e-12)
+        else:
+            with pytest.raises(error, match="predict_proba"):
+                scorer.fit(*table)
 
 
 @few_runs

@@ -187,7 +187,7 @@ class BaseScorer(CallbackSupportMixin, ScoreResults, DocumentedEstimator):
 
     def _check_classifier(self, estimator, table):
         last = last_step(estimator)
-        if not (hasattr(last, "predict_proba") or is_torch(last)):
+        if not (hasattr(last, "predict_proba") or is_torch(last) or _wraps(last)):
             raise TypeError(
                 f"{type(self).__name__} needs a classifier with predict_proba, which "
                 f"{type(last).__name__} has not, at least with these parameters. Wrap "
@@ -355,3 +355,8 @@ class BaseScorer(CallbackSupportMixin, ScoreResults, DocumentedEstimator):
         tags.input_tags.sparse = inner.input_tags.sparse
         tags.input_tags.allow_nan = inner.input_tags.allow_nan
         return tags
+
+
+def _wraps(last):
+    """Return whether a classifier holds others, and can have what they have."""
+    return any(hasattr(value, "fit") for value in last.get_params().values())
