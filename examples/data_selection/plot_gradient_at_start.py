@@ -45,14 +45,14 @@ axes[1].set_yscale("log")
 # %%
 # What the rows are worth
 # -----------------------
-# Half of the rows train a fresh network, three times, each for 1000 steps.
+# Half of the rows train a fresh network, three times, each for 800 steps.
 
 
 def accuracy(rows, seed):
-    """Return the accuracy on the test after 1000 steps on some rows."""
+    """Return the accuracy on the test after 800 steps on some rows."""
     rng = np.random.RandomState(seed)
     model = MLPClassifier(**network.get_params() | {"random_state": rng})
-    for _ in range(1000):
+    for _ in range(800):
         batch = rng.choice(np.flatnonzero(rows), 32, replace=False)
         model.partial_fit(X[batch], y[batch], classes=np.arange(10))
     return model.score(X_test, y_test)
@@ -73,5 +73,9 @@ for place, values in enumerate(found.values()):
     ax.plot([place] * 3, values, "o", color="C0", alpha=0.6)
     ax.plot([place - 0.2, place + 0.2], [np.mean(values)] * 2, color="C0")
 ax.set_xticks(range(3), found)
-ax.set(ylabel="accuracy on the test", title="Half of the rows, 1000 steps")
-plt.show()
+ax.set(ylabel="accuracy on the test", title="Half of the rows, 800 steps")
+
+# %%
+# What we saw: before the training the score is the length of the row, and its largest
+# values were no better than any rows; here, worse. After ten epochs the length plays no
+# part, and the same score chose rows that beat a random half every time.
