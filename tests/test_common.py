@@ -25,7 +25,10 @@ SMALL: dict[str, dict] = {
     "EnsembleScorer": {"scorers": [("el2n", EL2NScorer(epochs=2, n_runs=2))]},
     "ForgettingScorer": {"epochs": 1, "check_every": 0.5, "n_runs": 1},
     "GraNdScorer": {"epochs": 2, "n_runs": 2},
+    "InfluenceSampler": {"scorer": EL2NScorer(epochs=2, n_runs=2)},
+    "NoisyLabelDetector": {"scorer": EL2NScorer(epochs=2, n_runs=2)},
     "PVIScorer": {"epochs": 2, "n_runs": 2},
+    "PrunedClassifier": {"scorer": EL2NScorer(epochs=2, n_runs=2)},
     "ScoreBank": {
         "scorers": [
             ("el2n", EL2NScorer(epochs=2, n_runs=1)),

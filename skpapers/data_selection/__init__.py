@@ -11,6 +11,10 @@ from skpapers.data_selection._label_noise import (
     label_noise_matrix,
     wrong_label_scores,
 )
+from skpapers.data_selection._noisy_labels import NoisyLabelDetector
+from skpapers.data_selection._pruned import PrunedClassifier
+from skpapers.data_selection._rows import score_rows
+from skpapers.data_selection._sampler import InfluenceSampler
 from skpapers.data_selection._scorers import (
     EL2NScorer,
     EnsembleScorer,
@@ -37,7 +41,10 @@ __all__ = [
     "EnsembleScorer",
     "ForgettingScorer",
     "GraNdScorer",
+    "InfluenceSampler",
+    "NoisyLabelDetector",
     "PVIScorer",
+    "PrunedClassifier",
     "ScoreBank",
     "TracInScorer",
     "VoGScorer",
@@ -50,6 +57,7 @@ __all__ = [
     "margin_scores",
     "pvi_scores",
     "sampling_weights",
+    "score_rows",
     "select_samples",
     "subgroup_report",
     "tracin_influence",
