@@ -75,6 +75,44 @@ _ = TradeoffDisplay.from_estimator(
 )
 
 # %%
+# Which strength?
+# ---------------
+# `GridSearchCV` chooses it like any parameter. With metadata routing the sex reaches
+# the fits, and the scorer that measures the gap, with the patients of each fold.
+import sklearn
+from sklearn.metrics import make_scorer
+from sklearn.model_selection import GridSearchCV
+
+
+def rate_gap(y_true, y_pred, sensitive_features):
+    """Return the difference between the rates of both sexes."""
+    called = pd.Series(y_pred).groupby(sensitive_features.to_numpy()).mean()
+    return abs(called.iloc[0] - called.iloc[1])
+
+
+with sklearn.config_context(enable_metadata_routing=True):
+    fair = ConstrainedLogisticRegression(constraints="parity")
+    gap = make_scorer(rate_gap, greater_is_better=False)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), fair.set_fit_request(sensitive_features=True)),
+        {"constrainedlogisticregression__strength": [0.0, 0.25, 0.5, 0.75, 1.0]},
+        scoring={
+            "accuracy": "accuracy",
+            "gap": gap.set_score_request(sensitive_features=True),
+        },
+        refit="gap",
+        cv=RepeatedStratifiedKFold(n_splits=3, n_repeats=6, random_state=0),
+    ).fit(X, fast, sensitive_features=sex)
+
+pd.DataFrame(
+    {
+        "strength": search.cv_results_["param_constrainedlogisticregression__strength"],
+        "accuracy": search.cv_results_["mean_test_accuracy"],
+        "gap": -search.cv_results_["mean_test_gap"],
+    }
+).round(3)
+
+# %%
 # What the equation changed
 # -------------------------
 # The multiplier of the equation is its price: by how much the loss falls for each unit

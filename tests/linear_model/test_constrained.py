@@ -325,18 +325,44 @@ def test_regressor_keeps_totals_and_parity(global_random_seed):
 
 
 # --- inside scikit-learn --------------------------------------------------------------
-def test_grid_search_routes_groups(global_random_seed):
-    X, y, group = applicants(np.random.default_rng(global_random_seed))
+def rate_gap(y_true, y_pred, sensitive_features):
+    """Return the difference of the rates of two groups."""
+    return abs(gap(np.asarray(y_pred) * 1.0, np.asarray(sensitive_features)))
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_grid_search_routes_groups(frame, global_random_seed):
+    """Groups reach the fits and the scorer, each with the rows of its fold."""
+    X, y, group = applicants(np.random.default_rng(global_random_seed), 1200)
+    if frame:
+        X, group = pd.DataFrame(X, columns=["x", "y", "z"]), pd.Series(group)
     with sklearn.config_context(enable_metadata_routing=True):
-        model = ConstrainedLogisticRegression(constraints="parity", measure="decision")
+        model = ConstrainedLogisticRegression(constraints="parity")
         model.set_fit_request(sensitive_features=True)
+        fair = make_scorer(rate_gap, greater_is_better=False)
+        fair.set_score_request(sensitive_features=True)
+        name = "constrainedlogisticregression__strength"
         search = GridSearchCV(
             make_pipeline(StandardScaler(), model),
-            {"constrainedlogisticregression__strength": [0.0, 0.5, 1.0]},
-            scoring=make_scorer(accuracy_score),
+            {name: [0.0, 0.5, 1.0]},
+            scoring={"accuracy": make_scorer(accuracy_score), "gap": fair},
+            refit="gap",
             cv=3,
         ).fit(X, y, sensitive_features=group)
-    assert search.best_params_["constrainedlogisticregression__strength"] < 1
+    gaps = -search.cv_results_["mean_test_gap"]
+    assert gaps[0] > gaps[1] > gaps[2]
+    assert search.best_params_[name] == 1
+    assert search.cv_results_["mean_test_accuracy"].argmax() < 2
+    assert rate_gap(y, search.predict(X), group) < 0.01  # refitted with the groups
+
+
+def test_groups_without_a_request_are_not_routed():
+    X, y, group = applicants(np.random.default_rng(0), 100)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = ConstrainedLogisticRegression(constraints="parity")
+        search = GridSearchCV(model, {"strength": [0.0, 1.0]}, cv=2)
+        with pytest.raises(sklearn.exceptions.UnsetMetadataPassedError):
+            search.fit(X, y, sensitive_features=group)
 
 
 def test_warm_start_begins_where_it_ended(global_random_seed):
