@@ -344,7 +344,8 @@ def train_net(net, X, codes, times, seed, classes=None):
     """
     net = clone(net).set_params(verbose=0)
     if times is not None:
-        net.set_params(train_split=None, callbacks=_without_validation(net.callbacks))
+        net.set_params(train_split=None)
+        net.callbacks = _without_validation(net.callbacks)
     draws = Draws(seed, net.device or "cpu")
     with draws():
         net.initialize()

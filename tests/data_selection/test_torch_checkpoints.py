@@ -143,6 +143,8 @@ def test_fit_itself_serves_for_the_trained_net(table):
     # with checkpoints there is no validation split that it could wait for
     (*_, (_, _, trained)) = room.train_net(net, X, codes, (1, 2), 0)
     assert "valid_loss" not in trained.history[-1]
+    net = skorch_net(callbacks="disable")
+    assert len(list(room.train_net(net, X, codes, (1, 2), 0))) == 2
 
 
 @pytest.mark.parametrize(
