@@ -214,9 +214,9 @@ def _initial(last, X, y, classes):
     if isinstance(last, MLPClassifier) and hasattr(last, "partial_fit"):
         # one step of a length that is lost in rounding leaves the initial weights
         last.set_params(learning_rate_init=1e-300, batch_size=1)
-        last.partial_fit(X[:1], y[:1], classes=classes)
+        last.partial_fit(take_rows(X, slice(1)), y[:1], classes=classes)
     elif isinstance(last, SGDClassifier):
-        last.partial_fit(X[:1], y[:1], classes=classes)
+        last.partial_fit(take_rows(X, slice(1)), y[:1], classes=classes)
         last.coef_[:], last.intercept_[:] = 0, 0
     else:
         raise ValueError(

@@ -226,6 +226,7 @@ def test_one_class_needs_no_training(table):
 # ---------------------------------------------------------------------- the ensemble
 
 
+@pytest.mark.filterwarnings("ignore:n_runs=2 is too small")
 def test_an_ensemble_of_one_ranks_as_that_one(table, global_random_seed):
     seed = {"random_state": global_random_seed}
     scorer = PVIScorer(NET, epochs=3, n_runs=2, **seed)
@@ -241,6 +242,7 @@ def test_an_ensemble_of_one_ranks_as_that_one(table, global_random_seed):
     np.testing.assert_allclose(ensemble.scores_.sum(), 1)  # weights of a sampling
 
 
+@pytest.mark.filterwarnings("ignore:n_runs=2 is too small")
 def test_ensemble_is_the_weighted_mean(table, global_random_seed):
     scorers = [("a", EL2NScorer(NET, epochs=2, n_runs=2)), SCORERS[5]]
     settings = {"combine": "mean_zscore", "random_state": global_random_seed}

@@ -205,7 +205,7 @@ def test_iterations_of_a_solver_lower_the_loss(table):
     ]
     assert (np.diff(losses) < 1e-12).all()
     best = LogisticRegression().fit(X, y).predict_proba(X)
-    assert losses[-1] < 1.05 * -np.log(best[np.arange(len(y)), y]).mean()
+    assert losses[-1] < 1.2 * -np.log(best[np.arange(len(y)), y]).mean()
 
 
 def test_trained_classifiers_have_no_time(table):
