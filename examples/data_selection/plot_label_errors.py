@@ -105,7 +105,9 @@ pd.Series(
 ).to_frame().round(3)
 
 # %%
-# What we saw: nearly all wrong labels stood at the top of the list, few right ones among
-# them, and the habits of the labeller could be read from the noise matrix. A model that
-# was fitted without the marked rows was as good as one on labels without an error. The
+# What we saw
+# -----------
+# Nearly all wrong labels stood at the top of the list, few right ones among them, and
+# the habits of the labeller could be read from the noise matrix. A model that was
+# fitted without the marked rows was as good as one on labels without an error. The
 # detector saw no true label.

@@ -97,7 +97,9 @@ mask = select_samples(small.scorer_.hardness_, keep=0.5)
 pd.DataFrame(subgroup_report(mask, y)).set_index("group").round(2)
 
 # %%
-# What we saw: half of the rows, chosen by their scores, gave the accuracy of all of them
-# with fewer support vectors. Among few rows the choice matters most, and there it can
-# also go wrong: at a tenth the hardest rows were far worse than any rows, since they
-# leave out whole regions.
+# What we saw
+# -----------
+# Half of the rows, chosen by their scores, gave the accuracy of all of them with fewer
+# support vectors. Among few rows the choice matters most, and there it can also go
+# wrong: at a tenth the hardest rows were far worse than any rows, since they leave out
+# whole regions.
