@@ -45,6 +45,7 @@ RHO = 1e-8  # of the squared size of G
 NOISE = 1e-14  # keeps sparse pivots from vanishing; entries are near one
 TINY = 1e-14  # pivots below this part of the largest count as zero
 SWEEPS = 3  # of equilibration
+FLAT = 1e-6  # rows of H that are smaller, beside the largest, count as this large
 WIDTH = 4096  # columns of G that are scaled and multiplied at a time
 LARGEST_SHIFT = 1e20
 
@@ -94,13 +95,13 @@ class Shifts:
 
     def from_eigenvalue(self, low, size):
         """Return the shift for a smallest eigenvalue and the size of H."""
-        if size > 0 and abs(low) <= ZERO * size:
+        if size > 0 and (abs(low) <= ZERO * size or low == np.inf):
             return SLIGHT * size
-        return max(self.xi - low, 1e-12)
+        return self.xi if low == np.inf else self.xi - low
 
     def next(self, tau):
         """Return a larger shift."""
-        self.last = max(GROWTH * tau, self.floor)
+        self.last = max(GROWTH * tau, self.floor) or self.xi
         if not self.last < LARGEST_SHIFT:
             raise FactorisationError("The Hessian has no usable shift.")
         return self.last
@@ -160,7 +161,7 @@ class LDL:
             if singular and not rho:
                 rho = RHO
             else:
-                tau = self.shifts.next(max(tau, 1e-8))
+                tau = self.shifts.next(tau)
             good, singular = self._factorise(tau, rho)
         return tau
 
@@ -170,7 +171,7 @@ class LDL:
         self.K[:n, :n] = H
         if self.m:
             self.K[n:, :n] = G.dense()
-        self.D = equilibration(abs(self.K), n)
+        self.D = equilibration(abs(H), abs(self.K[n:, :n]))
         self.K *= self.D[:, None]
         self.K *= self.D
 
@@ -208,27 +209,31 @@ class LDL:
         return z[: self.n], z[self.n :]
 
 
-def equilibration(size, n):
-    """Return D that brings the largest entries of all rows of D K D near one.
+def equilibration(H, G):
+    """Return D that brings the largest entries of the rows of D K D near one.
+
+    Those of H first, so that neither block drowns in the other.
 
     Parameters
     ----------
-    size : ndarray or sparse matrix of shape (N, N)
-        Absolute values of a symmetric K; the upper right block may be left out.
-    n : int
-        Where that block begins.
+    H, G : ndarray or sparse matrix of shape (n, n), (m, n)
+        Absolute values.
     """
-    D = np.ones(size.shape[0])
-    for _ in range(SWEEPS):
-        if sp.issparse(size):
-            part = sp.csr_matrix(sp.diags(D) @ size @ sp.diags(D))
-            rows, columns = (part.max(axis=k).toarray().ravel() for k in (1, 0))
-        else:
-            part = D[:, None] * size * D
-            rows, columns = part.max(axis=1), part.max(axis=0)
-        largest = np.r_[np.maximum(rows[:n], columns[:n]), rows[n:]]
-        D /= np.sqrt(np.where(largest > 0, largest, 1.0))
-    return D
+    D = np.ones(H.shape[0])
+    floor = FLAT * _largest(H, D).max(initial=0.0)
+    for _ in range(SWEEPS if floor > 0 else 0):
+        D /= np.sqrt(D * np.maximum(_largest(H, D), floor * D))
+    largest = _largest(G, D)
+    return np.r_[D, 1 / np.where(largest > 0, largest, 1.0)]
+
+
+def _largest(A, D):
+    """Return the largest entry of every row of A D."""
+    if not A.shape[0]:
+        return np.zeros(0)
+    if sp.issparse(A):
+        return sp.csr_matrix(A @ sp.diags(D)).max(axis=1).toarray().ravel()
+    return (A * D).max(axis=1)
 
 
 def ldl_inertia(factor, pivots):
@@ -295,7 +300,7 @@ class Schur:
             tau = self.shifts.first(original, G)
             factor, bad = _cholesky(H, tau)
         while bad:
-            tau = self.shifts.next(max(tau, 1e-8))
+            tau = self.shifts.next(tau)
             factor, bad = _cholesky(H, tau)
         self.inverse = lambda r: lapack.dpotrs(factor, r, lower=1)[0].ravel()
         if G.m:
@@ -312,7 +317,7 @@ class Schur:
             tau = self.shifts.first(H, G)
             factor, bad = _sparse_cholesky(H, tau)
         while bad:
-            tau = self.shifts.next(max(tau, 1e-8))
+            tau = self.shifts.next(tau)
             factor, bad = _sparse_cholesky(H, tau)
         self.inverse = factor.solve
         if G.m:
@@ -444,7 +449,7 @@ class NullSpace:
             self.tau = self.shifts.first(H, G)
             factor, bad = _cholesky(reduced, self.tau)
         while bad and Z.shape[1]:
-            self.tau = self.shifts.next(max(self.tau, 1e-8))
+            self.tau = self.shifts.next(self.tau)
             factor, bad = _cholesky(reduced, self.tau)
         self.factor = factor
         return self.tau
@@ -496,10 +501,10 @@ class SparseLU:
         """Factorise; return tau."""
         self.n, self.m, self.G = G.n, G.m, G
         self.H, self.rows = sparse_hessian(H), G.sparse()
-        n, m = self.n, self.m
+        m = self.m
         corner = sp.csr_matrix((m, m))
         self.K = sp.bmat([[self.H, self.rows.T], [self.rows, corner]], format="coo")
-        self.D = equilibration(abs(self.K), n + m)
+        self.D = equilibration(abs(self.H), abs(self.rows))
         self.entries = self.D[self.K.row] * self.K.data * self.D[self.K.col]
         self.tau = self.shifts.ahead(H, G)
         return self.tau if self._factorise() else self.prepare_more()
