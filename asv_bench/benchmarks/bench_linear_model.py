@@ -8,17 +8,20 @@ import scipy.sparse as sp
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression, PoissonRegressor
 
+from benchmarks.common import cpu_seconds
 from skpapers.linear_model import GNSGLMRegressor, GNSLogisticRegression
 from skpapers.solvers import GNSLeastSquares
 
 C = 1.0
 SOLVERS = {
-    "skpapers": lambda: GNSLogisticRegression(C=C, tol=1e-6),
-    "newton-cholesky": lambda: LogisticRegression(
-        C=C, tol=1e-6, solver="newton-cholesky"
+    "skpapers": lambda tol=1e-6: GNSLogisticRegression(C=C, tol=tol),
+    "newton-cholesky": lambda tol=1e-6: LogisticRegression(
+        C=C, tol=tol, solver="newton-cholesky"
     ),
-    "lbfgs": lambda: LogisticRegression(C=C, tol=1e-6, max_iter=1000),
+    "lbfgs": lambda tol=1e-6: LogisticRegression(C=C, tol=tol, max_iter=1000),
 }
+TOLERANCES = [10.0**-k for k in range(2, 11)]
+GAP = 1e-6  # relative, of the objective
 
 
 def one_hot(n_samples=20_000, sizes=(3000, 1500, 400, 80)):
@@ -74,13 +77,47 @@ class FitLogistic:
         """Relative gap of the objective to that of an accurate fit."""
         best = GNSLogisticRegression(C=C, tol=1e-11).fit(self.X, self.y)
         model = SOLVERS[library]().fit(self.X, self.y)
-        return self.objective(model) / self.objective(best) - 1
+        return objective(model, self.X, self.y) / objective(best, self.X, self.y) - 1
 
-    def objective(self, model):
-        proba = model.predict_log_proba(self.X)
-        codes = np.searchsorted(model.classes_, self.y)
-        loss = -proba[np.arange(len(codes)), codes].sum()
-        return C * loss + 0.5 * (model.coef_**2).sum()
+
+def objective(model, X, y):
+    """Return what all solvers minimise."""
+    proba = model.predict_log_proba(X)
+    codes = np.searchsorted(model.classes_, y)
+    loss = -proba[np.arange(len(codes)), codes].sum()
+    return C * loss + 0.5 * (model.coef_**2).sum()
+
+
+class RatioToPeers:
+    """How much faster than the fastest peer, all to the same gap, in the same run."""
+
+    params = [["binary", "classes", "units", "sparse"]]
+    param_names = ["table"]
+    timeout = 300
+
+    def setup(self, kind):
+        self.X, self.y = table(kind)
+        warnings.simplefilter("ignore")
+        best = GNSLogisticRegression(C=C, tol=1e-12).fit(self.X, self.y)
+        self.best = objective(best, self.X, self.y)
+
+    def seconds(self, library):
+        """Return CPU seconds at the first tolerance that reaches the gap."""
+        for tol in TOLERANCES:
+            model = SOLVERS[library](tol).fit(self.X, self.y)
+            if objective(model, self.X, self.y) <= (1 + GAP) * self.best:
+                return cpu_seconds(
+                    lambda tol=tol: SOLVERS[library](tol).fit(self.X, self.y)
+                )
+        return np.inf
+
+    def track_times_faster(self, kind):
+        peers = [name for name in SOLVERS if name != "skpapers"]
+        if kind == "sparse":
+            peers.remove("newton-cholesky")  # a matrix of all pairs of columns
+        return min(map(self.seconds, peers)) / self.seconds("skpapers")
+
+    track_times_faster.unit = "times"
 
 
 class FitPoisson:
