@@ -120,6 +120,15 @@ def test_who_cannot_share_trains_alone(table):
     np.testing.assert_array_equal(bank.scorers_["c"].scores_, linear.scores_)
 
 
+def test_defaults_share_ten_trainings(table):
+    with_all = ScoreBank(random_state=0).fit(*table)
+    assert with_all.n_trainings_ == 10
+    assert with_all.scores_.shape == (75, 6)
+    ensemble = EnsembleScorer(random_state=0).fit(*table)
+    assert ensemble.n_trainings_ == 10
+    assert ensemble.stability_ > 0.9
+
+
 @pytest.mark.parametrize("cls", [ScoreBank, EnsembleScorer])
 def test_workers_change_nothing(table, cls, global_random_seed):
     scorers = [SCORERS[0], SCORERS[5]]

@@ -9,7 +9,7 @@ import sklearn
 from scipy import sparse
 from scipy.stats import spearmanr
 from sklearn.base import clone
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_digits, load_iris, make_classification
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
@@ -755,3 +755,24 @@ def test_wrong_labels_are_found_but_not_by_vog(digits):
     found = [roc_auc_score(wrong, hardness) for hardness in bank.hardness_.T]
     assert min(found[:4]) > 0.98
     assert max(found[4:]) < 0.5
+
+
+def test_early_stages_of_boosting_find_wrong_labels_best():
+    X, y = make_classification(
+        1500,
+        20,
+        n_informative=8,
+        n_classes=3,
+        class_sep=1.5,
+        flip_y=0,
+        random_state=1,
+    )
+    rng = np.random.default_rng(0)
+    wrong = rng.random(len(y)) < 0.15
+    y = np.where(wrong, (y + rng.integers(1, 3, len(y))) % 3, y)
+    boosting = HistGradientBoostingClassifier(max_leaf_nodes=15)
+    scorer = EL2NScorer(boosting, epochs=60, n_runs=1, score_path=True).fit(X, y)
+    found = [roc_auc_score(wrong, scores) for scores in scorer.score_path_]
+    assert len(found) == 60
+    assert max(found[9:20]) > 0.95
+    assert found[-1] < max(found[9:20]) - 0.005

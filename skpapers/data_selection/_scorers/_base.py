@@ -131,6 +131,13 @@ class BaseScorer(CallbackSupportMixin, ScoreResults, DocumentedEstimator):
         TypeError
             If the classifier has no probabilities, or no gradients where the score
             needs them.
+
+        Warns
+        -----
+        DataConditionWarning
+            If the default classifier meets columns whose scales differ by more than
+            1000, or if the runs agree so little that more than half of the spread of
+            the ranks is chance.
         """
         estimator = self._resolve_estimator(count_rows(X))
         table = read_table(self, X, y, [estimator])

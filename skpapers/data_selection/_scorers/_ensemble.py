@@ -30,8 +30,8 @@ class EnsembleScorer(
     Parameters
     ----------
     scorers : list of (str, scorer), default=None
-        Names and scorers. None stands for "el2n", an `EL2NScorer`, and "tracin", a
-        `TracInScorer`, with their defaults.
+        Names and scorers. None stands for "el2n", ``EL2NScorer()``, and "tracin",
+        ``TracInScorer(n_runs=10)``, which share their ten trainings.
 
     weights : array-like of shape (n_scorers,), default=None
         Non-negative weights of the mean; None for equal ones.
@@ -149,7 +149,7 @@ class EnsembleScorer(
         self.verbose = verbose
 
     def _default_scorers(self):
-        return [("el2n", EL2NScorer()), ("tracin", TracInScorer())]
+        return [("el2n", EL2NScorer()), ("tracin", TracInScorer(n_runs=10))]
 
     @with_callbacks
     @all_or_nothing
