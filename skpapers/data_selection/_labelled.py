@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 from array_api_compat import is_array_api_obj
 
+from skpapers.data_selection._chunks import is_dask
 from skpapers.utils import DataConditionWarning
 from skpapers.utils._array_api import array_namespace, device, to_numpy
 
@@ -16,8 +17,8 @@ LOG_TINY = math.log(1e-300)  # probabilities are cut here
 
 
 def as_array(x):
-    """Return x, or a NumPy array of it where it belongs to no array library."""
-    return x if is_array_api_obj(x) else np.asarray(x)
+    """Return x, or a NumPy array of it where it belongs to no library that computes."""
+    return x if is_array_api_obj(x) and not is_dask(x) else np.asarray(x)
 
 
 def as_float(x):

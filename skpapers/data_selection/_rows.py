@@ -79,7 +79,8 @@ def score_rows(estimator, X, y, *, scores=("el2n",), layers=None):
     Returns
     -------
     dict of ndarray of shape (n_samples,)
-        Scores by name, in float64; large where a row is hard or its label wrong.
+        Scores by name, in float64; large where a row is hard or its label wrong. A
+        classifier of one class is right about all of its rows.
 
     Raises
     ------
@@ -126,9 +127,11 @@ class _PartScorer:
     def __call__(self, X, y):
         needs = "grand" in self.names
         model, X, codes = read_labelled(self.estimator, X, y, needs)
+        if len(model.classes_) < 2:  # its probability is 1
+            sure = [-1.0 if name == "margin" else 0.0 for name in self.names]
+            return np.tile(sure, (len(codes), 1))
         table = np.empty((len(codes), len(self.names)))
         for rows, p in passes(model, X):
             for column, name in enumerate(self.names):
-                found = SCORES[name](p, codes[rows], self.layers)
-                table[rows, column] = found
+                table[rows, column] = SCORES[name](p, codes[rows], self.layers)
         return table

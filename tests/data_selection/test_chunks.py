@@ -8,12 +8,22 @@ import numpy as np
 import pytest
 from scipy.sparse import random_array
 from sklearn.datasets import make_classification
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from skpapers.data_selection import EL2NScorer, gradient_norms, score_rows
+from skpapers.data_selection import (
+    EL2NScorer,
+    el2n_scores,
+    gradient_norms,
+    input_gradients,
+    margin_scores,
+    score_rows,
+)
 from skpapers.data_selection import _chunks as chunks
 from skpapers.data_selection._models import as_model
 
@@ -120,6 +130,48 @@ def test_frames(table):
     np.testing.assert_allclose(found, np.linalg.norm(error, axis=1), rtol=1e-9)
     with pytest.raises(ValueError, match="feature names should match"):
         score_rows(model, frame.iloc[:, ::-1], y)
+
+
+def test_definitions_by_all_kinds_of_classifiers(table):
+    X, y = table[0][:300], table[1][:300]
+    rows = np.arange(300)
+    for model in (
+        LogisticRegression(),
+        make_pipeline(StandardScaler(), GaussianNB()),
+        HistGradientBoostingClassifier(max_iter=5),
+    ):
+        p = model.fit(X, y).predict_proba(X)
+        codes = np.searchsorted(model.classes_, y)
+        found = score_rows(model, X, y, scores=["el2n", "margin", "loss"])
+        expected = {
+            "el2n": el2n_scores(y, p),
+            "margin": margin_scores(y, p),
+            "loss": -np.log(p[rows, codes]),
+        }
+        for name in expected:
+            np.testing.assert_allclose(found[name], expected[name], atol=1e-10)
+        with_gaps = np.where(X > 2, np.nan, X)
+        if isinstance(model, HistGradientBoostingClassifier):
+            assert np.isfinite(score_rows(model, with_gaps, y)["el2n"]).all()
+
+
+def test_texts():
+    texts, y = ["a cat sat", "the dog ran", "cat and cat"], ["cat", "dog", "cat"]
+    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, y)
+    last, X = pipeline[-1], pipeline[0].transform(texts)
+    for name in ("el2n", "grand"):
+        found = score_rows(pipeline, texts, y, scores=name)[name]
+        expected = score_rows(last, X.toarray(), y, scores=name)[name]
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert input_gradients(pipeline, texts, y).shape == X.shape
+
+
+def test_one_class(table):
+    X = table[0][:20]
+    model = MLPClassifier((2,), max_iter=300, tol=1.0).fit(X, ["only"] * 20)
+    found = score_rows(model, X, ["only"] * 20, scores=SCORES)
+    for name, expected in zip(SCORES, [0, 0, -1, 0], strict=True):
+        assert (found[name] == expected).all()
 
 
 def test_score_rows_bad_input(table, network):
@@ -232,6 +284,16 @@ def test_scorers_take_dask_tables(table, work, monkeypatch):
     forbid_gathering(monkeypatch)
     np.testing.assert_allclose(scorer.score_samples(rows, labels), expected, rtol=1e-9)
     assert work()
+
+
+def test_probabilities_of_dask_and_gradients_of_the_inputs(table, network):
+    array = pytest.importorskip("dask.array")
+    X, y = table
+    p = network.predict_proba(X)
+    found = el2n_scores(array.from_array(y), array.from_array(p, chunks=(1000, 3)))
+    np.testing.assert_array_equal(found, el2n_scores(y, p))
+    with pytest.raises(TypeError, match="map_partitions"):
+        input_gradients(network, array.from_array(X), y)
 
 
 def test_empty_partitions_and_labels_that_do_not_fit(table, network):
