@@ -18,6 +18,7 @@ an integer, ``MLPClassifier`` and ``SGDClassifier`` would shuffle alike in each 
 """
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import count, islice
@@ -204,8 +205,22 @@ def _branch(last, X, y, epochs, check_every, classes, rng, params):
 # ------------------------------------------------------------------------- the branches
 
 
+@contextmanager
+def interruptible():
+    """Let an interrupt through that a classifier would turn into a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Training interrupted by user")
+        try:
+            yield
+        except UserWarning as warning:
+            if "Training interrupted by user" in str(warning):
+                raise KeyboardInterrupt from warning
+            raise
+
+
 def _trained(last, X, y, params):
-    last.fit(X, y, **params)
+    with interruptible():
+        last.fit(X, y, **params)
     yield np.nan, None
 
 
@@ -240,21 +255,27 @@ def _partial_fits(last, X, y, times, classes, rng, params):
     n_samples, known = count_rows(X), {"classes": classes}
     if getattr(last, "early_stopping", False):
         last.set_params(early_stopping=False)  # the number of epochs is given
-    batch, given = batch_size(last, n_samples), last.get_params()
-    shuffle = given.get("shuffle", True)
+    batch, shuffle = batch_size(last, n_samples), getattr(last, "shuffle", True)
     for epoch, pieces in _schedule(n_samples, batch, times, rng, shuffle):
         for rows in pieces:
-            if rows is None:
-                last.partial_fit(X, y, **params, **known)
-            else:
-                if "batch_size" in given:
-                    last.set_params(batch_size=min(batch, len(rows)))
-                part = {name: value[rows] for name, value in params.items()}
-                last.partial_fit(take_rows(X, rows), y[rows], **part, **known)
-                if "batch_size" in given:
-                    last.set_params(batch_size=given["batch_size"])
+            with interruptible():
+                if rows is None:
+                    last.partial_fit(X, y, **params, **known)
+                else:
+                    _fit_part(last, X, y, rows, params, known, batch)
             known = {}
         yield epoch, None
+
+
+def _fit_part(last, X, y, rows, params, known, batch):
+    """Train on some of the rows, in mini-batches of the same size as on all."""
+    given = last.get_params()
+    if "batch_size" in given:
+        last.set_params(batch_size=min(batch, len(rows)))
+    params = {name: value[rows] for name, value in params.items()}
+    last.partial_fit(take_rows(X, rows), y[rows], **params, **known)
+    if "batch_size" in given:
+        last.set_params(batch_size=given["batch_size"])
 
 
 def _schedule(n_samples, batch, times, rng, shuffle):
@@ -289,7 +310,7 @@ def _warm_steps(last, name, X, y, params):
     """Yield the number of trees or iterations after each of them, without end."""
     for epoch in count(1):
         last.set_params(**{name: epoch if name == "n_estimators" else 1})
-        with warnings.catch_warnings():
+        with interruptible():
             # the solver is stopped on purpose
             warnings.simplefilter("ignore", ConvergenceWarning)
             last.fit(X, y, **params)

@@ -26,6 +26,7 @@ from skpapers.data_selection import (
     VoGScorer,
     forgetting_scores,
     pvi_scores,
+    sampling_weights,
     vog_scores,
 )
 from skpapers.data_selection._accumulators import (
@@ -248,7 +249,8 @@ def test_an_ensemble_of_one_ranks_as_that_one(table, global_random_seed):
             ensemble.score_samples(*table), ensemble.scores_, rtol=1e-9, atol=1e-12
         )
         assert ensemble.stability_ == pytest.approx(alone.stability_)
-    np.testing.assert_allclose(ensemble.scores_.sum(), 1)  # weights of a sampling
+    weights = sampling_weights(ensemble.scorers_["pvi"].hardness_, kind="linear")
+    np.testing.assert_allclose(ensemble.scores_, weights)
 
 
 @pytest.mark.filterwarnings("ignore:n_runs=2 is too small")

@@ -188,6 +188,20 @@ def test_networks_train_by_parts_of_any_size(table, batch, every, global_random_
     assert net.batch_size == batch
 
 
+@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}])
+@pytest.mark.parametrize("epochs", [3, None])
+def test_interrupts_end_the_training(table, monkeypatch, settings, epochs):
+    """scikit-learn's networks would only cut an epoch short and go on."""
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    net = MLPClassifier((5,), **settings)
+    monkeypatch.setattr(MLPClassifier, "_backprop", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(iter_checkpoints(net, *table, epochs=epochs))
+
+
 def test_trees_are_added_one_by_one(table):
     X, y = table
     numbers = [
