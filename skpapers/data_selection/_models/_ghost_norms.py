@@ -30,6 +30,7 @@ __all__ = ["ghost_of", "outer_squares"]
 
 # Elements of the largest temporary array: 16 MB of float32.
 BLOCK = 2**22
+_WEIGHT_GRADIENTS = {3: nn.grad.conv1d_weight, 4: nn.grad.conv2d_weight}
 
 
 def _blocks(n_rows, per_row):
@@ -97,11 +98,15 @@ def _pads(layer):
     return [pad for pair in reversed(pads) for pad in pair]
 
 
+def _padded(layer, a):
+    mode = {"zeros": "constant"}.get(layer.padding_mode, layer.padding_mode)
+    return functional.pad(a, _pads(layer), mode=mode)
+
+
 def _patches(layer, a):
     """Return what each output position of a convolution sees, (n, g, L, p)."""
-    mode = {"zeros": "constant"}.get(layer.padding_mode, layer.padding_mode)
-    a = functional.pad(a, _pads(layer), mode=mode)
     kernel, dilation, stride = layer.kernel_size, layer.dilation, layer.stride
+    a = _padded(layer, a)
     if a.ndim == 3:  # one-dimensional: an image of height 1
         a = a.unsqueeze(2)
         kernel, dilation, stride = ((1, *s) for s in (kernel, dilation, stride))
@@ -109,21 +114,43 @@ def _patches(layer, a):
     return a.unflatten(1, (layer.groups, -1)).mT
 
 
+def _patch_squares(layer, pairs):
+    """Squares for few positions, from Gram matrices of patches and of gradients."""
+    A = torch.cat([_patches(layer, a) for a, _ in pairs], 2)
+    D = torch.cat([d.flatten(2) for _, d in pairs], 2)
+    D = D.unflatten(1, (layer.groups, -1)).mT
+    return by_gram(A.flatten(0, 1), D.flatten(0, 1)).view(len(D), -1).sum(1)
+
+
+def _kernel_squares(layer, pairs):
+    """Squares for many positions, from the gradients: the rows are groups of one."""
+    options = {"stride": layer.stride, "dilation": layer.dilation}
+    form, total = layer.weight.shape, 0
+    for a, d in pairs:
+        n, a = len(a), _padded(layer, a)
+        total = total + _WEIGHT_GRADIENTS[a.ndim](
+            a.reshape(1, -1, *a.shape[2:]),
+            (n * form[0], *form[1:]),
+            d.reshape(1, -1, *d.shape[2:]),
+            groups=n * layer.groups,
+            **options,
+        )
+    return total.view(n, -1).square().sum(1)
+
+
 def _convolution(layer, calls, names):
-    n, groups = len(calls[0][0]), layer.groups
-    D = torch.cat([d.flatten(2) for _, d in calls], 2)
-    total = D.new_zeros(n)
+    n, D = len(calls[0][0]), [d.flatten(2) for _, d in calls]
+    total = D[0].new_zeros(n)
     if "weight" in names:
-        per_row = D.shape[2] * layer.weight[0].numel() * groups
-        squares = []
-        for rows in _blocks(n, per_row):  # the patches are kernel times the input
-            A = torch.cat([_patches(layer, a[rows]) for a, _ in calls], 2)
-            parts = D[rows].unflatten(1, (groups, -1)).mT
-            found = outer_squares(A.flatten(0, 1), parts.flatten(0, 1))
-            squares.append(found.view(-1, groups).sum(1))
-        total = total + torch.cat(squares)
+        T, size = sum(d.shape[2] for d in D), layer.weight.numel()
+        few = size / layer.groups > 4 * T * T  # measured: the factor is from 2 to 20
+        squares = _patch_squares if few else _kernel_squares
+        patches = T * layer.weight[0].numel() * layer.groups
+        step = _blocks(n, patches if few else size)
+        parts = [[(a[rows], d[rows]) for a, d in calls] for rows in step]
+        total = total + torch.cat([squares(layer, pairs) for pairs in parts])
     if "bias" in names:
-        total = total + D.sum(2).square().sum(1)
+        total = total + sum(d.sum(2) for d in D).square().sum(1)
     return total
 
 
