@@ -53,6 +53,7 @@ class ConvergenceDisplay:
     See Also
     --------
     gns_minimize : A solver with such a history.
+    ConvergenceRecorder : Histories of SciPy's solvers under equations.
 
     Examples
     --------
