@@ -12,6 +12,7 @@ FOLDER = Path(__file__).parents[1] / "asv_bench"
 METHODS = (
     "bic_order_search",
     "colide",
+    "data_diet",
     "edge_stability",
     "fair_models",
     "gns",
@@ -239,3 +240,36 @@ def test_stored_fits_are_taken_up_again(reproduce, tmp_path):
     for key, cell in cells.items():
         assert again[key].__dict__ == cell.__dict__, key
     assert not learners.stored_cells(path, ["FLOP"])["EV", 20, "FLOP"].fits
+
+
+def test_labels_are_spoilt_as_said(reproduce, global_random_seed):
+    tables = reproduce("_data_tables")
+    rng = np.random.default_rng(global_random_seed)
+    y = np.repeat([0, 1, 2, 3], [400, 300, 200, 100])
+    even = tables.flip_uniformly(y, 0.2, rng)
+    assert np.count_nonzero(even != y) == 200
+    assert len(np.unique(even[(y == 0) & (even != y)])) == 3
+    directed = tables.flip_by_class(y, 0.2, rng)
+    assert np.count_nonzero(directed != y) == pytest.approx(200, abs=2)
+    others = [
+        np.unique(directed[(y == k) & (directed != y)]).tolist() for k in range(4)
+    ]
+    assert sorted(others) == [[0], [1], [2], [3]]
+    redrawn = tables.redraw(y, 0.4, rng)
+    assert 200 < np.count_nonzero(redrawn != y) < 400  # a quarter stays right
+
+
+def test_trainings_have_equal_steps(reproduce):
+    tables = reproduce("_data_tables")
+    X, y = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 2
+    for rows in (100, 40):
+        model = tables.train_steps(X[:rows], y[:rows], [0, 1], 50, 0, batch=8)
+        assert model.t_ == 50 * 8
+
+
+def test_ranking_of_wrong_labels_is_judged(reproduce):
+    judge = reproduce("_data_tables").judge
+    bad = np.array([True, True, False, False])
+    perfect = judge(bad, np.array([0.9, 0.8, 0.2, 0.1]))
+    assert perfect == {"AP": 1, "AUROC": 1, "precision at k": 1}
+    assert judge(bad, np.array([1, 0, 1, 0])) == {"precision at k": 0.5}
