@@ -2,6 +2,8 @@
 """Which rows to train on: influence scores, pruning, wrong labels."""
 
 from skpapers.data_selection._bank import ScoreBank
+from skpapers.data_selection._curve import pruning_curve
+from skpapers.data_selection._display import InfluenceDisplay
 from skpapers.data_selection._gradients import (
     gradient_norms,
     input_gradients,
@@ -41,6 +43,7 @@ __all__ = [
     "EnsembleScorer",
     "ForgettingScorer",
     "GraNdScorer",
+    "InfluenceDisplay",
     "InfluenceSampler",
     "NoisyLabelDetector",
     "PVIScorer",
@@ -55,6 +58,7 @@ __all__ = [
     "input_gradients",
     "label_noise_matrix",
     "margin_scores",
+    "pruning_curve",
     "pvi_scores",
     "sampling_weights",
     "score_rows",

@@ -84,6 +84,10 @@ class Rule:
     eps: float = 0.01
 
     def __post_init__(self):
+        if self.policy not in POLICIES:
+            raise ValueError(f"policy must be one of {POLICIES}, got {self.policy!r}.")
+        if not isinstance(self.keep, Integral) and not 0 < self.keep <= 1:
+            raise ValueError(f"keep={self.keep!r} must be in (0, 1], or a number >= 1.")
         if self.offset is not None and self.policy != "window":
             raise ValueError(
                 f"offset={self.offset!r} belongs to policy='window', got "
