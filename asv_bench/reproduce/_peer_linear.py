@@ -37,14 +37,15 @@ def skglm(X, y, alpha):
     """Return a fit by proximal Newton steps."""
     from skglm import GeneralizedLinearEstimator
     from skglm.datafits import Logistic
-    from skglm.penalties import L2
+    from skglm.penalties import L1_plus_L2
     from skglm.solvers import ProxNewton
 
     X, sign = np.asfortranarray(X), 2 * y - 1
+    ridge = L1_plus_L2(alpha, l1_ratio=0.0)  # its L2 fits no solver with intercepts
 
     def fit(tol):
         solver = ProxNewton(tol=tol, max_iter=100, fit_intercept=True)
-        model = GeneralizedLinearEstimator(Logistic(), L2(alpha), solver).fit(X, sign)
+        model = GeneralizedLinearEstimator(Logistic(), ridge, solver).fit(X, sign)
         return np.ravel(model.coef_), float(np.ravel(model.intercept_)[0]), None
 
     return fit

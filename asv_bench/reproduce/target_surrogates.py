@@ -392,12 +392,13 @@ class Ranking:
         return result.x
 
     def by_lbfgs(self, budget=BUDGET, gtol=1e-5):
-        """Return the parameters at every call of L-BFGS."""
+        """Return parameters and objective at every call of L-BFGS."""
         path = []
 
         def both(w):
-            path.append(w.copy())
-            return self.both(w)
+            value, gradient = self.both(w)
+            path.append((w.copy(), value))
+            return value, gradient
 
         start = np.zeros(self.X.shape[1])
         options = {"maxfun": budget, "gtol": gtol, "ftol": 0}
@@ -405,17 +406,18 @@ class Ranking:
         return path
 
     def by_descent(self, budget=BUDGET):
-        """Return the parameters at every gradient of descent with 1/L."""
+        """Return parameters and objective at every gradient of descent, 1/L."""
         w, path = np.zeros(self.X.shape[1]), []
         A = (self.X.T * self.loss.metric(ALL)) @ self.X / len(self.X)
         step = 1 / (0.5 * np.linalg.eigvalsh(A)[-1] + L2)
         for _ in range(budget):
-            path.append(w)
-            w = w - step * self.both(w)[1]
+            value, gradient = self.both(w)
+            path.append((w, value))
+            w = w - step * gradient
         return path
 
     def by_surrogates(self, budget=BUDGET, secant=False):
-        """Return the parameters at every call, ours."""
+        """Return parameters and objective at every call, ours."""
         path = []
         minimize_target_surrogate(
             self.X,
@@ -425,19 +427,21 @@ class Ranking:
             l2=L2,
             max_iter=budget,
             tol=1e-5,
-            callback=lambda intermediate_result: path.append(intermediate_result.x),
+            callback=lambda intermediate_result: path.append(
+                (intermediate_result.x, intermediate_result.fun)
+            ),
         )
         return path
 
     def calls_to_the_bottom(self, path):
         """Return the calls to an objective of at most 1.001 times the minimum."""
-        low = [self.both(w)[0] <= 1.001 * self.lowest for w in path]
+        low = [value <= 1.001 * self.lowest for _, value in path]
         return int(np.argmax(low)) if any(low) else len(path)
 
     def calls_needed(self, path):
         """Return the calls after which the area stays near that at the minimum."""
         # the parameters at place k were found with the k calls before
-        good = np.array([self.auc(w) >= self.best - WITHIN for w in path])
+        good = np.array([self.auc(w) >= self.best - WITHIN for w, _ in path])
         bad = np.flatnonzero(~good)
         return int(bad[-1]) + 1 if len(bad) else 0
 
@@ -450,7 +454,7 @@ def judge(name, problems, run):
         needed = problem.calls_needed(path)
         calls.append(needed)
         bottom.append(problem.calls_to_the_bottom(path))
-        w = path[min(needed, len(path) - 1)]
+        w = path[min(needed, len(path) - 1)][0]
         new.append(roc_auc_score(problem.y_new, problem.X_new @ w))
         seconds.append(timed_once(run, problem, max(needed, 1))[1])
     more = {"calls_to_1.001_times_the_minimum": bottom}
