@@ -146,10 +146,13 @@ def test_is_deterministic(estimator, table):
 
 @each_estimator
 def test_leaves_the_global_random_state_alone(estimator, table):
-    before = np.random.get_state()[1].copy()  # noqa: NPY002 (it is what we guard)
-    fitted = clone(estimator).fit(*table)
+    _, numbers, place, *_ = np.random.get_state()  # noqa: NPY002 (it is what we guard)
+    numbers = numbers.copy()
+    fitted = _seeded(estimator).fit(*table)
     _results(fitted, *table)
-    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    _, found, now, *_ = np.random.get_state()  # noqa: NPY002
+    np.testing.assert_array_equal(numbers, found)
+    assert place == now
 
 
 @each_estimator

@@ -8,6 +8,7 @@ from typing import Any
 
 import joblib
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -82,6 +83,19 @@ class Group:
             yield [s for s in self.scorers if s.n_runs > run], found
 
 
+def fingerprint(estimator):
+    """Return what is the same for unfitted classifiers that train in the same way."""
+    if isinstance(estimator, Pipeline):
+        steps = [(name, fingerprint(step)) for name, step in estimator.steps]
+        return joblib.hash((type(estimator), steps))
+    if hasattr(estimator, "state_dict"):  # copies of a torch module are pickled apart
+        weights = {k: v.cpu().numpy() for k, v in estimator.state_dict().items()}
+        trained = [p.requires_grad for p in estimator.parameters()]
+        labels = getattr(estimator, "classes_", None)
+        return joblib.hash((repr(estimator), weights, trained, labels))
+    return joblib.hash(estimator)
+
+
 def merge_times(times):
     """Return the union of increasing sequences, without what differs by rounding."""
     merged = []
@@ -115,7 +129,7 @@ def group_scorers(scorers, n_samples, random_state):
         seed = random_state if own is None else own
         if scorer._shares_pass and isinstance(seed, Integral):
             moment = "trained" if scorer.epochs is None else scorer.epochs == 0
-            key = joblib.hash(estimator), moment, int(seed)
+            key = fingerprint(estimator), moment, int(seed)
         else:
             key = k
         groups.setdefault(key, Group(estimator, [], seed)).scorers.append(scorer)

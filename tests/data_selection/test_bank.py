@@ -1,6 +1,7 @@
 """Several scores from the same trainings, and what accumulators keep."""
 
 import tracemalloc
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skpapers.data_selection import (
@@ -36,8 +38,9 @@ from skpapers.data_selection._accumulators import (
     Information,
     SelfInfluence,
 )
-from skpapers.data_selection._groups import merge_times
+from skpapers.data_selection._groups import fingerprint, merge_times
 from skpapers.data_selection._scorers._ensemble import combine_scores
+from skpapers.utils import DataConditionWarning
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +122,29 @@ def test_who_cannot_share_trains_alone(table):
     np.testing.assert_array_equal(bank.scorers_["d"].scores_, alone.scores_)
     linear = clone(scorers[2][1]).fit(*table)
     np.testing.assert_array_equal(bank.scorers_["c"].scores_, linear.scores_)
+
+
+def test_fingerprints_tell_classifiers_apart():
+    pipeline = make_pipeline(StandardScaler(), NET)
+    assert fingerprint(pipeline) == fingerprint(clone(pipeline))
+    other = clone(pipeline).set_params(mlpclassifier__alpha=1.0)
+    assert fingerprint(pipeline) != fingerprint(other)
+    assert fingerprint(NET) != fingerprint(pipeline)
+
+
+def test_torch_modules_share_trainings(table):
+    torch = pytest.importorskip("torch")
+    net = torch.nn.Linear(4, 3)
+    X, y = table
+    scorers = [
+        ("a", EL2NScorer(net, epochs=1, n_runs=2)),
+        ("b", TracInScorer(clone(net, safe=False), epochs=2, n_runs=1)),
+        ("c", EL2NScorer(torch.nn.Linear(4, 3), epochs=1, n_runs=1)),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataConditionWarning)
+        bank = ScoreBank(scorers, random_state=0).fit(X.astype(np.float32), y)
+    assert bank.n_trainings_ == 2 + 1
 
 
 def test_defaults_share_ten_trainings(table):
