@@ -46,7 +46,8 @@ def order_loss(y, z):
 # --------
 # The estimator evaluates the loss once, builds a surrogate of it in the space of
 # scores, moves the coefficients to the exact minimum of the surrogate, and so on. It
-# knows nothing of the loss but what the function returns.
+# knows nothing of the loss but what the function returns; how strongly the loss bends
+# in each score it learns from one evaluation to the next.
 from skpapers.linear_model import TargetSurrogateRegressor
 
 model = TargetSurrogateRegressor(order_loss, alpha=1e-3, tol=1e-3)
@@ -126,8 +127,8 @@ pd.DataFrame(
 # What we saw
 # -----------
 # * Training for the order took few evaluations of the loss, in the units in which the
-#   table was recorded. To come as close, L-BFGS needed about twice as many with
-#   standardised columns, and about ten times as many without.
+#   table was recorded. To come as close, L-BFGS needed about half as many again with
+#   standardised columns, and about nine times as many without.
 # * The order of new patients is only slightly better than that of least squares here:
 #   a loss that says what one wants does not create information. It pays to look before
 #   one builds on it, and this costs a few evaluations.
