@@ -2,6 +2,7 @@
 """Tables of any size: chunks of rows, files, sparse rows, dask tables on a cluster."""
 
 import os
+import time
 import tracemalloc
 
 import numpy as np
@@ -97,6 +98,30 @@ def test_memory_does_not_grow_with_the_table(network, monkeypatch):
         # the result, twice, and the places of the labels
         peaks[-1] -= n_rows * 8 * (2 * 2 + 3)
     assert peaks[1] - peaks[0] < 60_000 * 8 * 4  # not 10 columns, nor 24 of a pass
+
+
+def test_scoring_costs_about_a_prediction():
+    """At most three times predict_proba, with a network of usual size."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30_000, 100))
+    y = rng.integers(10, size=len(X))
+    network = MLPClassifier((100,), max_iter=300, tol=10.0, random_state=0)
+    network.fit(X[:500], y[:500])
+
+    def seconds(function):
+        start = time.process_time()
+        function()
+        return time.process_time() - start
+
+    pairs = [
+        (
+            seconds(lambda: score_rows(network, X, y, scores=["el2n", "grand"])),
+            seconds(lambda: network.predict_proba(X)),
+        )
+        for _ in range(3)
+    ]
+    ours, predict_proba = np.min(pairs, axis=0)
+    assert ours < 3 * predict_proba
 
 
 def test_pipelines_are_measured_after_their_transformers(table, monkeypatch):

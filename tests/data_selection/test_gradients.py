@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Gradients of fitted classifiers: autograd, bounds, influences, bad input."""
 
+import time
 import warnings
 
 import numpy as np
@@ -241,6 +242,53 @@ def test_logits_of_linear_models_have_no_class_norm(rows):
     scores = vog_scores((input_gradients(model, X, y) for model in models), y)
     for k in np.unique(y):
         assert scores[y == k].std() == pytest.approx(1)
+
+
+def least_cpu_seconds(function, repeats=3):
+    seconds = []
+    for _ in range(repeats + 1):  # the first warms up
+        start = time.process_time()
+        function()
+        seconds.append(time.process_time() - start)
+    return min(seconds[1:])
+
+
+def test_closed_form_is_much_faster_than_autograd():
+    """Bounds far below what is measured on an idle machine (asv_bench)."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 64), dtype=np.float32)
+    y = rng.integers(10, size=2000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator = MLPClassifier((128, 128), max_iter=1, random_state=0).fit(X, y)
+    parameters = [
+        torch.from_numpy(array)
+        for pair in zip(estimator.coefs_, estimator.intercepts_, strict=True)
+        for array in pair
+    ]
+    cross_entropy = torch.nn.functional.cross_entropy
+
+    def losses(parameters, x, y):
+        V, b, W, c, U, d = parameters
+        x = torch.relu(torch.relu(x @ V + b) @ W + c) @ U + d
+        return cross_entropy(x, y, reduction="none")
+
+    one = torch.func.grad(lambda p, x, y: losses(p, x[None], y[None])[0])
+    ways = {
+        4: torch.func.vmap(one, in_dims=(None, 0, 0)),
+        30: torch.func.jacrev(losses),
+    }
+    x, labels = torch.from_numpy(X[:250]), torch.from_numpy(y[:250])
+    ours = least_cpu_seconds(lambda: gradient_norms(estimator, X, y)) / 2000
+    for bound, gradients in ways.items():
+        found = sum(
+            g.flatten(1).square().sum(1) for g in gradients(parameters, x, labels)
+        )
+        norms = gradient_norms(estimator, X[:250], y[:250])
+        np.testing.assert_allclose(found.sqrt().numpy(), norms, rtol=1e-3)
+        peer = least_cpu_seconds(lambda f=gradients: f(parameters, x, labels)) / 250
+        assert peer > bound * ours
 
 
 # ------------------------------------------------------------------------------- TracIn
