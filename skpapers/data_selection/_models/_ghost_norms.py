@@ -40,6 +40,16 @@ def _blocks(n_rows, per_row):
         yield slice(start, start + step)
 
 
+def squared(x, dim):
+    """Return sums of squares without a tensor of squares."""
+    return torch.linalg.vector_norm(x, dim=dim).square()
+
+
+def joined(parts, dim):
+    """Concatenate, without a copy of a single part."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+
 def by_gram(A, D):
     """Squares from T x T Gram matrices, for few positions."""
     # The sum of products of signs may round below zero where it should vanish.
@@ -48,7 +58,7 @@ def by_gram(A, D):
 
 def by_product(A, D):
     """Squares from the p x q gradients, for many positions."""
-    return (D.mT @ A).square().sum((1, 2))
+    return squared(D.mT @ A, (1, 2))
 
 
 def outer_squares(A, D):
@@ -68,19 +78,19 @@ def outer_squares(A, D):
     """
     (n, T, p), q = A.shape, D.shape[2]
     if T == 1:
-        return A.square().sum((1, 2)) * D.square().sum((1, 2))
+        return squared(A, (1, 2)) * squared(D, (1, 2))
     squares, size = (by_gram, 2 * T * T) if p * q > T * T else (by_product, p * q)
-    return torch.cat([squares(A[rows], D[rows]) for rows in _blocks(n, size)])
+    return joined([squares(A[rows], D[rows]) for rows in _blocks(n, size)], 0)
 
 
 def _linear(layer, calls, names):
-    A = torch.cat([a.reshape(len(a), -1, a.shape[-1]) for a, _ in calls], 1)
-    D = torch.cat([d.reshape(len(d), -1, d.shape[-1]) for _, d in calls], 1)
+    A = joined([a.reshape(len(a), -1, a.shape[-1]) for a, _ in calls], 1)
+    D = joined([d.reshape(len(d), -1, d.shape[-1]) for _, d in calls], 1)
     total = A.new_zeros(len(A))
     if "weight" in names:
         total = total + outer_squares(A, D)
     if "bias" in names:
-        total = total + D.sum(1).square().sum(1)
+        total = total + squared(D.sum(1), 1)
     return total
 
 
@@ -116,8 +126,8 @@ def _patches(layer, a):
 
 def _patch_squares(layer, pairs):
     """Squares for few positions, from Gram matrices of patches and of gradients."""
-    A = torch.cat([_patches(layer, a) for a, _ in pairs], 2)
-    D = torch.cat([d.flatten(2) for _, d in pairs], 2)
+    A = joined([_patches(layer, a) for a, _ in pairs], 2)
+    D = joined([d.flatten(2) for _, d in pairs], 2)
     D = D.unflatten(1, (layer.groups, -1)).mT
     return by_gram(A.flatten(0, 1), D.flatten(0, 1)).view(len(D), -1).sum(1)
 
@@ -135,7 +145,7 @@ def _kernel_squares(layer, pairs):
             groups=n * layer.groups,
             **options,
         )
-    return total.view(n, -1).square().sum(1)
+    return squared(total.view(n, -1), 1)
 
 
 def _convolution(layer, calls, names):
@@ -148,15 +158,15 @@ def _convolution(layer, calls, names):
         patches = T * layer.weight[0].numel() * layer.groups
         step = _blocks(n, patches if few else size)
         parts = [[(a[rows], d[rows]) for a, d in calls] for rows in step]
-        total = total + torch.cat([squares(layer, pairs) for pairs in parts])
+        total = total + joined([squares(layer, pairs) for pairs in parts], 0)
     if "bias" in names:
-        total = total + sum(d.sum(2) for d in D).square().sum(1)
+        total = total + squared(sum(d.sum(2) for d in D), 1)
     return total
 
 
 def _embedding(layer, calls, names):
-    ids = torch.cat([a.reshape(len(a), -1) for a, _ in calls], 1)
-    D = torch.cat([d.reshape(len(d), -1, d.shape[-1]) for _, d in calls], 1)
+    ids = joined([a.reshape(len(a), -1) for a, _ in calls], 1)
+    D = joined([d.reshape(len(d), -1, d.shape[-1]) for _, d in calls], 1)
     if layer.padding_idx is not None:
         D = D * (ids != layer.padding_idx).unsqueeze(2)
     # Positions of one token add up: give each token of a row a number, and sum.
@@ -164,7 +174,7 @@ def _embedding(layer, calls, names):
     D = torch.take_along_dim(D, order.unsqueeze(2), 1)
     number = functional.pad((ids[:, 1:] != ids[:, :-1]).long().cumsum(1), (1, 0))
     sums = torch.zeros_like(D).scatter_add_(1, number.unsqueeze(2).expand_as(D), D)
-    return sums.square().sum((1, 2))
+    return squared(sums, (1, 2))
 
 
 def _scaled(standardise, layer, calls, names):
@@ -173,7 +183,7 @@ def _scaled(standardise, layer, calls, names):
     total = scale[0].new_zeros(len(scale[0]))
     for name, parts in (("weight", scale), ("bias", shift)):
         if name in names:
-            total = total + sum(parts).square().sum(1)
+            total = total + squared(sum(parts), 1)
     return total
 
 
