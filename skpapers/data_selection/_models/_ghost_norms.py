@@ -25,12 +25,13 @@ from functools import partial
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.grad import conv1d_weight, conv2d_weight
 
 __all__ = ["ghost_of", "outer_squares"]
 
 # Elements of the largest temporary array: 16 MB of float32.
 BLOCK = 2**22
-_WEIGHT_GRADIENTS = {3: nn.grad.conv1d_weight, 4: nn.grad.conv2d_weight}
+_WEIGHT_GRADIENTS = {3: conv1d_weight, 4: conv2d_weight}
 
 
 def _blocks(n_rows, per_row):
