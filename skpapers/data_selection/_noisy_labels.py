@@ -10,7 +10,10 @@ Two ways to a suspicion of each row:
 
 Where to cut: a given share, or ("auto") the rows whose label is more probably wrong
 than right, or, for a scorer, those whose predicted label differs and whose probability
-of the given label is below the mean of its class.
+of the given label is below the mean of its class. The classifiers of a scorer have seen
+the labels, so that probabilities of wrong labels come out too small for the first rule;
+the second one, on the other hand, calls every hard row wrong if its classifier has not
+seen the label.
 """
 
 import warnings
@@ -20,7 +23,7 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.base import clone, is_classifier
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.model_selection import StratifiedKFold, check_cv
+from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -367,16 +370,17 @@ def held_out_probabilities(classifier, X, y, classes, folds, params, n_jobs=None
     """
     shares = (y[:, None] == classes).mean(axis=0)
     p = np.tile(shares, (len(y), 1))
+    if len(classes) < 2:
+        return p
     if folds is None:
         with warnings.catch_warnings():
             # rows never out of bag are expected and taken care of
             warnings.filterwarnings("ignore", message="Some inputs do not have OOB")
             warnings.filterwarnings("ignore", message="invalid value encountered")
             classifier.fit(X, y, **params)
-        if len(classes) > 1:
-            found = classifier.oob_decision_function_
-            judged = np.nan_to_num(found).sum(axis=1) > 0
-            p[judged] = found[judged]
+        found = classifier.oob_decision_function_
+        judged = np.nan_to_num(found).sum(axis=1) > 0
+        p[judged] = found[judged]
         return p
     parts = Parallel(n_jobs=n_jobs)(
         delayed(_fold_probabilities)(clone(classifier), X, y, fold, params)
@@ -392,6 +396,9 @@ def held_out_probabilities(classifier, X, y, classes, folds, params, n_jobs=None
 
 def _fold_probabilities(classifier, X, y, fold, params):
     train, test = fold
+    known = np.unique(y[train])
+    if len(known) < 2:  # nothing to learn, which many classifiers refuse
+        return known, np.ones((len(test), 1))
     params = {
         name: cut_rows(value, train)
         if hasattr(value, "__len__") and len(value) == len(y)
@@ -408,7 +415,8 @@ def _splits(cv, X, y, codes, rng):
     if isinstance(cv, Integral):
         n_folds = min(cv, max(2, sizes.max()))
         # of a class with fewer rows than folds some folds have none
-        cv = StratifiedKFold(n_folds, shuffle=True, random_state=rng.randint(SEED_MAX))
+        kind = StratifiedKFold if sizes.max() > 1 else KFold
+        cv = kind(n_folds, shuffle=True, random_state=rng.randint(SEED_MAX))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
         folds = list(check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y))

@@ -74,6 +74,10 @@ def read_rows_and_labels(owner, X, y):
     y = column_or_1d(y, warn=True)
     assert_all_finite(y, input_name="y")
     check_consistent_length(X, y)
+    if len(y) == 0:
+        raise ValueError(
+            "Found array with 0 sample(s) while a minimum of 1 is required."
+        )
     check_classification_targets(y)
     if not hasattr(X, "shape") and not hasattr(X, "__len__"):
         X = np.asarray(X)  # whatever becomes an array when asked
