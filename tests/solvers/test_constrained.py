@@ -421,6 +421,7 @@ def test_first_multipliers_of_zero(solver, scale, global_random_seed):
         jac=lambda w: X.T @ (rate(w) - y) / 200,
         hess=lambda w: X.T @ ((rate(w) * (1 - rate(w)))[:, None] * X) / 200,
         constraints=[LinearConstraint(A, b, b), sphere],
+        lam0=np.zeros(4),
         solver=solver,
         scale=scale,
         max_iter=100,

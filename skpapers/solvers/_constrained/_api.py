@@ -30,7 +30,13 @@ from scipy.optimize import OptimizeResult
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import check_random_state
 
-from skpapers.solvers._constrained._direct import DIRECT, Shifts, choose, null_space
+from skpapers.solvers._constrained._direct import (
+    DIRECT,
+    Shifts,
+    choose,
+    first_multipliers,
+    null_space,
+)
 from skpapers.solvers._constrained._feasibility import check_linear, row_norms
 from skpapers.solvers._constrained._inexact import InexactSteps
 from skpapers.solvers._constrained._krylov import KRYLOV
@@ -128,7 +134,8 @@ def minimize_constrained(
     args : tuple, default=()
         Further arguments of `fun`, `jac` and `hess`.
     lam0 : array-like of shape (m,), default=None
-        First multipliers; None is zeros.
+        First multipliers; None is those that make the gradient of the Lagrangian at x0
+        smallest, or zeros where these are above 1000.
     solver : str, default="auto"
         How the Newton system is solved: "ldl" (dense symmetric indefinite), "schur"
         (Cholesky of the Hessian, or its diagonal, and of the Schur complement),
@@ -277,7 +284,10 @@ def minimize_constrained(
             "general no point fulfils them all."
         )
     mask = _kept_rows(parsed)
-    start = Iterate(start, _check_multipliers(lam0, mask))
+    if lam0 is None:
+        start = Iterate(start, first_multipliers(start.g, start.G))
+    else:
+        start = Iterate(start, _check_multipliers(lam0, mask))
 
     def make_engine(H, G, size):
         # with a small Hessian, a curvature of xi_B is a step that is far too short
@@ -444,8 +454,6 @@ def _refuse_bounds(bounds, n):
 
 
 def _check_multipliers(lam0, mask):
-    if lam0 is None:
-        return np.zeros(int(np.sum(mask)))
     lam0 = np.atleast_1d(as_float(lam0, "lam0"))
     if lam0.shape != mask.shape:
         raise ValueError(f"lam0 has shape {lam0.shape}; expected {mask.shape}.")

@@ -43,6 +43,7 @@ FIRST = 1e-4  # first shift of a large indefinite Hessian, as a part of its size
 GROWTH = 8.0
 RHO = 1e-8  # of the squared size of G
 NOISE = 1e-14  # keeps sparse pivots from vanishing; entries are near one
+FAR_OFF = 1e3  # first multipliers above this are not believed
 TINY = 1e-14  # pivots below this part of the largest count as zero
 SWEEPS = 3  # of equilibration
 FLAT = 1e-6  # rows of H that are smaller, beside the largest, count as this large
@@ -425,6 +426,19 @@ def inverse_of_complement(S):
         if not rho < 10:
             raise FactorisationError("The Jacobian of the constraints is not finite.")
     return lambda r: scale * lapack.dpotrs(factor, scale * r, lower=1)[0].ravel()
+
+
+def first_multipliers(g, G):
+    """Return the multipliers with the least ``||g + G'lam||``; zeros if far off."""
+    if not G.m:
+        return np.zeros(0)
+    S = gram(G, np.ones(G.n))
+    if sp.issparse(S):
+        factor, bad = _sparse_cholesky(S, RHO * abs(S.diagonal()).max())
+        lam = np.zeros(G.m) if bad else factor.solve(-G.dot(g))
+    else:
+        lam = inverse_of_complement(S)(-G.dot(g))
+    return lam if np.max(np.abs(lam)) <= FAR_OFF else np.zeros(G.m)
 
 
 # --- null space ---------------------------------------------------------------------
