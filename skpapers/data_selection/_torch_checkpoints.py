@@ -25,6 +25,7 @@ from threading import RLock
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from torch import nn
 from torch.func import stack_module_state, vmap
@@ -32,6 +33,7 @@ from torch.func import stack_module_state, vmap
 from skpapers.data_selection._chunks import passes
 from skpapers.data_selection._models._torch import (
     TorchModel,
+    evaluating,
     is_recurrent,
     logits_of,
     takes_ids,
@@ -134,6 +136,24 @@ def learning_rate(net=None):
     return LEARNING_RATE if net is None else net.optimizer_.param_groups[0]["lr"]
 
 
+def as_array(X):
+    """Return rows of a frame or a list as an array that takes row numbers."""
+    return X if issparse(X) or isinstance(X, np.ndarray) else np.asarray(X)
+
+
+def check_outputs(model, X, codes):
+    """Raise if a network has not an output for each class, before it is trained."""
+    row = model.rows(X[:1])
+    with evaluating(model.module), torch.no_grad():
+        n_outputs = model.call(row, model.tensors()).shape[1]
+    n_classes = codes.max() + 1 if model._classes is None else len(model.classes_)
+    if n_outputs < n_classes or (model._classes is not None and n_outputs != n_classes):
+        raise ValueError(
+            f"the network tells {n_outputs} classes apart, the labels are of "
+            f"{n_classes}."
+        )
+
+
 # ------------------------------------------------------------------------ bare modules
 
 
@@ -199,8 +219,9 @@ def train_module(module, X, codes, times, seed, classes=None):
     if times is None:
         yield np.nan, TorchModel(copy.deepcopy(module), classes=classes)
         return
-    module = fresh(module, seed)
+    module, X = fresh(module, seed), as_array(X)
     model = TorchModel(module, classes=classes)
+    check_outputs(model, X, codes)
     draws = Draws(seed, next(module.parameters()).device)
     trained = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=LEARNING_RATE)
@@ -265,9 +286,10 @@ def stacked_checkpoints(module, X, codes, times, seeds, classes=None):
     models : list of TorchModel
         Snapshots, one a run.
     """
-    copies = [fresh(module, seed).train() for seed in seeds]
+    copies, X = [fresh(module, seed).train() for seed in seeds], as_array(X)
     weights, _ = stack_module_state(copies)
     reader = TorchModel(copies[0], classes=classes)
+    check_outputs(reader, X, codes)
     batches = [Batches(len(codes), seed) for seed in seeds]
     targets, stream = torch.as_tensor(codes), zip(*batches, strict=True)
 
@@ -356,6 +378,7 @@ def train_net(net, X, codes, times, seed, classes=None):
             net.fit(X, y)
         yield np.nan, torch_model(net, classes), net
         return
+    check_outputs(model, X, codes)
     for time in _net_steps(net, X, y, times, draws):
         yield time, model, net
 
@@ -377,7 +400,7 @@ def _as_learnt(net, X, codes):
     like = next(p for p in net.module_.parameters() if p.is_floating_point())
     binary = isinstance(net.criterion_, nn.BCEWithLogitsLoss | nn.BCELoss)
     kind = np.dtype(str(like.dtype).removeprefix("torch."))
-    X = np.asarray(X)
+    X = X.toarray() if issparse(X) else np.asarray(X)
     if takes_ids(net.module_):
         X = X.astype(np.int64)
     elif X.dtype.kind == "f":

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from joblib import parallel_config
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import NotFittedError
@@ -181,6 +182,27 @@ def test_other_criteria_are_refused(table):
     net = skorch_net(criterion=nn.MultiMarginLoss)
     with pytest.raises(TypeError, match="got the criterion MultiMarginLoss"):
         next(room.train_net(net, X, codes, (1,), 0))
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_an_output_for_each_class(kind, table):
+    X, codes = table
+    train, make = TRAINERS[kind]
+    with pytest.raises(ValueError, match="tells 3 classes apart, the labels are of 4"):
+        next(train(make(), X, codes, (1,), 0, classes=np.arange(4)))
+    with pytest.raises(ValueError, match="tells 3 classes apart, the labels are of 2"):
+        next(train(make(), X, codes % 2, (1,), 0, classes=np.arange(2)))
+
+
+def test_tables_in_other_containers(table):
+    X, codes = table
+    X[np.abs(X) < 0.5] = 0
+    module = make_mlp(5, (6,), 3)
+    ((_, expected),) = room.train_module(module, X, codes, (1,), 0)
+    for rows in (sparse.csr_array(X), X.tolist()):
+        ((_, found),) = room.train_module(module, rows, codes, (1,), 0)
+        one, two = found.run(X).log_proba, expected.run(X).log_proba
+        np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize(
