@@ -35,8 +35,9 @@ def gradient_norms(estimator, X, y, *, layers=None):
         Rows; memory maps and dask tables as of `score_rows`.
     y : array-like of shape (n_samples,)
         Their labels.
-    layers : list of int, default=None
-        Layers whose parameters count, 0 next to the input, -1 the last; None: all.
+    layers : list of int or str, default=None
+        Layers whose parameters count, 0 next to the input, -1 the last; None: all. For
+        torch networks also names of modules or parameters.
 
     Returns
     -------

@@ -215,14 +215,14 @@ class TorchModel:
         sizes = []
 
         def note(part, inputs, output):
-            # some give a tuple, such as recurrent layers, the first entry is the output
-            first = output[0] if isinstance(output, tuple) else output
-            sizes.append(first.numel())
+            parts = output if isinstance(output, tuple) else (output,)
+            sizes.extend(p.numel() for p in parts if isinstance(p, torch.Tensor))
 
         leaves = [m for m in self.module.modules() if not any(m.children())]
         handles = [leaf.register_forward_hook(note) for leaf in leaves]
         try:
-            with evaluating(self.module), torch.no_grad():
+            # without gradients transformers take a path past their layers
+            with evaluating(self.module), torch.enable_grad():
                 self.call(self.rows(row), self.tensors())
         finally:
             for handle in handles:
@@ -296,11 +296,11 @@ class TorchPass:
         errors = self.errors(codes)
         size = np.linalg.norm(errors, axis=1)
         directions = errors / np.where(size > 0, size, 1)[:, None]
-        if self.model.plan(self.x, wanted) == "ghost":
+        plan = self.model.plan(self.x, wanted)
+        if plan == "ghost":
             squares = self._forward.squares(directions, wanted)
         else:
-            method = self.model.plan(self.x, wanted)
-            squares = PER_ROW[method](self.model, self.x, directions, wanted)
+            squares = PER_ROW[plan](self.model, self.x, directions, wanted)
         return size * np.sqrt(squares)
 
     def input_gradients(self, codes, output="proba"):

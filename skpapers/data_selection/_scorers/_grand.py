@@ -37,8 +37,9 @@ class GraNdScorer(BaseScorer):
     n_runs : int, default=10
         Number of trainings from independent seeds whose scores are averaged.
 
-    layers : list of int, default=None
-        Layers whose weights count, from 0; None for all.
+    layers : list of int or str, default=None
+        Layers whose weights count, from 0; None for all. For torch networks also names
+        of modules or parameters.
 
     score_path : bool, default=False
         Whether to keep the scores after every epoch in ``score_path_``.

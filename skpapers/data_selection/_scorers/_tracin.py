@@ -44,8 +44,9 @@ class TracInScorer(BaseScorer):
         step length of the optimiser at each checkpoint, also if it is decreasing or
         adaptive, and 1 where the classifier has none.
 
-    layers : list of int, default=None
-        Layers whose weights count, from 0; None for all.
+    layers : list of int or str, default=None
+        Layers whose weights count, from 0; None for all. For torch networks also names
+        of modules or parameters.
 
     n_runs : int, default=1
         Number of trainings from independent seeds whose scores are averaged.
