@@ -247,7 +247,7 @@ class InfluenceDisplay:
         parts = [self.scores[finite & support], self.scores[finite & ~support]]
         kept, dropped = self._names
         labels = [f"{kept} ({support.sum()})", f"{dropped} ({(~support).sum()})"]
-        colours = [COLOURS[0], "#B8B8B8"]
+        colours = [COLOURS[0], COLOURS[1] if self._is_suspicion else "#B8B8B8"]
         if self.support is None:
             parts, labels, colours = parts[:1], ["rows"], colours[:1]
         cuts = self._cuts(parts)
