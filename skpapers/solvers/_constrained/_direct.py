@@ -482,15 +482,19 @@ class NullSpace:
     def solve(self, r1, r2):
         """Return dx, dlam; multipliers of dependent rows do not move."""
         rank = self.R.shape[0]
-        y = solve_triangular(self.R, r2[self.order[:rank]], trans="T")
-        dx = self.Y @ y
+        dx = self.Y @ _triangular(self.R, r2[self.order[:rank]], trans="T")
         if self.Z.shape[1]:
             right = self.Z.T @ (r1 - self.H @ dx)
             dx = dx + self.Z @ lapack.dpotrs(self.factor, right, lower=1)[0].ravel()
         dlam = np.zeros(len(r2))
         rest = self.Y.T @ (r1 - self.H @ dx - self.tau * dx)
-        dlam[self.order[:rank]] = solve_triangular(self.R, rest)
+        dlam[self.order[:rank]] = _triangular(self.R, rest)
         return dx, dlam
+
+
+def _triangular(R, r, **options):
+    # the oldest scipy does not take a matrix without rows
+    return solve_triangular(R, r, **options) if r.size else r
 
 
 # --- sparse -------------------------------------------------------------------------
