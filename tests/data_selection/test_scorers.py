@@ -125,6 +125,8 @@ def test_tracin_sums_squared_gradient_norms(table, global_random_seed):
     path = GraNdScorer(NET, epochs=4, n_runs=1, score_path=True, **seed).fit(*table)
     assert path.score_path_.shape == (4, len(table[1]))
     np.testing.assert_array_equal(path.score_path_[-1], path.scores_)
+    refitted = clone(path).fit(*table).set_params(score_path=False).fit(*table)
+    assert not hasattr(refitted, "score_path_")
     tracin = TracInScorer(NET, epochs=4, n_checkpoints=4, **seed).fit(*table)
     expected = 0.1 * (path.score_path_**2).sum(axis=0)
     np.testing.assert_allclose(tracin.scores_, expected, rtol=1e-9)

@@ -214,6 +214,7 @@ class BaseScorer(CallbackSupportMixin, ScoreResults, DocumentedEstimator):
 
     def _store(self, table, runs):
         """Set the fitted attributes from what the runs left."""
+        vars(self).pop("score_path_", None)  # of a former fit
         self.classes_ = table.classes
         scores = np.array([run["scores"] for run in runs])
         self._check_finite(scores)
@@ -242,6 +243,7 @@ class BaseScorer(CallbackSupportMixin, ScoreResults, DocumentedEstimator):
                 setattr(self, name, getattr(owner, name))
 
     def _store_zeros(self, table):
+        vars(self).pop("score_path_", None)
         self.classes_ = table.classes
         self.scores_per_run_ = np.zeros((self.n_runs, len(table.y)))
         self.scores_, self.scores_std_ = np.zeros((2, len(table.y)))
