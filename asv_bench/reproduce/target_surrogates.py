@@ -461,6 +461,18 @@ def judge(name, problems, run):
     return entry(name, seconds, calls=calls, held_out_AUC=new, **more)
 
 
+def ratios(ours, peers):
+    """Return the targets of a run: fewer calls and less time than the peers."""
+    goals = []
+    for peer in peers:
+        who = peer["name"].partition(",")[0]
+        ratio = peer["measures"]["calls"] / ours["measures"]["calls"]
+        goals.append(target(f"times fewer calls than {who}", ">=", 5, ratio))
+        ratio = peer["cpu_seconds"] / ours["cpu_seconds"]
+        goals.append(target(f"times faster than {who}", ">=", 1, ratio))
+    return goals
+
+
 def ranking(quick):
     """Return the rows of the ranking loss."""
     n, seeds = (600, [0]) if quick else (20000, [0, 1, 2])
@@ -497,14 +509,6 @@ def ranking(quick):
             tables,
             lambda p, n=BUDGET: p.by_surrogates(n),
         )
-        goals = []
-        if not quick:
-            for peer in peers:
-                who = peer["name"].partition(",")[0]
-                ratio = peer["measures"]["calls"] / ours["measures"]["calls"]
-                goals.append(target(f"times fewer calls than {who}", ">=", 5, ratio))
-                ratio = peer["cpu_seconds"] / ours["cpu_seconds"]
-                goals.append(target(f"times faster than {who}", ">=", 1, ratio))
         learnt = judge(
             "minimize_target_surrogate(metric='secant')",
             tables,
@@ -513,8 +517,9 @@ def ranking(quick):
         words = f"{data}: until the AUC is within 0.001 of that at the minimum"
         n = len(tables[0].y)
         rows += [
-            row("4 ranking", words, used, ours, peers, n_samples=n, goals=goals),
-            row("4 ranking", words, used, learnt, [], n_samples=n),
+            row("4 ranking", words, used, entry, others, n_samples=n, goals=goals)
+            for entry, others in ((ours, peers), (learnt, []))
+            for goals in [[] if quick else ratios(entry, peers)]
         ]
     return rows
 
