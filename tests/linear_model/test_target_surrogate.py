@@ -487,3 +487,25 @@ def test_scikit_learn_contract_of_other_forms(estimator, check):
     if len(estimator.hidden_layer_sizes):
         pytest.importorskip("torch")
     check(estimator)
+
+
+# --- learnt row weights ---------------------------------------------------------------
+@pytest.mark.parametrize("loss", ["log_loss", "pairwise_auc"])
+def test_learnt_weights_lead_to_the_same_model(loss, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    X = rng.standard_normal((300, 4))
+    y = X.sum(axis=1) + 0.3 * rng.standard_normal(300) > 0
+    how = {"alpha": 1e-3, "max_iter": 3000, "tol": 1e-6}
+    learnt = TargetSurrogateClassifier(loss, **how).fit(X, y)
+    bound = TargetSurrogateClassifier(loss, metric="euclidean", **how).fit(X, y)
+    np.testing.assert_allclose(learnt.coef_, bound.coef_, atol=0.02)
+    assert 2 * learnt.n_oracle_calls_ <= bound.n_oracle_calls_
+    asked = TargetSurrogateClassifier(loss, metric="secant", **how).fit(X, y)
+    np.testing.assert_array_equal(asked.coef_, learnt.coef_)
+
+
+def test_learnt_weights_need_all_rows(rng):
+    X, y = rng.standard_normal((30, 2)), np.arange(30) % 2
+    model = TargetSurrogateClassifier(metric="secant", batch_size=10)
+    with pytest.raises(ValueError, match="needs all rows"):
+        model.fit(X, y)
