@@ -146,6 +146,7 @@ def peer(method, problem, best, repeats=5, tolerances=TOLERANCES, constraints=No
         try:
             (x, iterations), seconds = cpu(solve)
         except TooLong:
+            spent = LIMIT
             break
         measures = describe(problem, x, iterations, best)
         spent += seconds
@@ -155,6 +156,7 @@ def peer(method, problem, best, repeats=5, tolerances=TOLERANCES, constraints=No
             return entry(method, measures, seconds)
         if spent > LIMIT:
             break
+    measures["CPU s without success"] = spent
     return entry(method, measures, None)
 
 
@@ -444,7 +446,8 @@ def balancing(quick):
             )
             if not quick:
                 for p in peers:
-                    ratio = (p["cpu_seconds"] or LIMIT) / mine["cpu_seconds"]
+                    without = p["measures"].get("CPU s without success")
+                    ratio = (p["cpu_seconds"] or without) / mine["cpu_seconds"]
                     words = f"times as fast as {p['name']}"
                     goals.append(target(words, ">=", 100, ratio))
         elif not quick:
