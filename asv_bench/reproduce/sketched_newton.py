@@ -38,6 +38,7 @@ TOLERANCES = [10.0**-k for k in range(6, 14)]
 GOAL = 1e-6  # of the KKT residual
 LIMIT = 120.0  # CPU seconds a run
 LONG = 1.0  # CPU seconds above which a run is not repeated
+TABLES = ((32_561, 123, 14), (49_749, 300, 12))  # rows, columns, ones a row
 AUTHORS = "authors' program"
 
 
@@ -283,12 +284,12 @@ def regressions(quick):
     if quick:
         problems.popitem()
     else:
-        for n, d, k in ((32_561, 123, 14), (49_749, 300, 12)):
-            X, y = sparse_table(n, d, k)
-            for words, table in (("", X), (", stored sparse", sp.csr_array(X))):
+        for n, d, k in TABLES:
+            T, labels = sparse_table(n, d, k)
+            for words, table in (("", T), (", stored sparse", sp.csr_array(T))):
                 name = f"simulated, {n} × {d}, {k} ones a row{words}"
                 problems[name] = (
-                    lambda seed, X=table, y=y: logistic(X, y, seed),
+                    lambda seed, X=table, y=labels: logistic(X, y, seed),
                     None,
                     None,
                 )
