@@ -16,6 +16,7 @@ METHODS = (
     "edge_stability",
     "fair_models",
     "gns",
+    "influence_scores",
     "label_errors",
     "learners",
     "pruning",
