@@ -381,7 +381,9 @@ def save(report, path):
     temporary.replace(path)
 
 
-def main(method, title, reference, estimators, recipes, arguments=None):
+def main(
+    method, title, reference, estimators, recipes, arguments=None, *, part="recipe"
+):
     """Run recipes, print their table and store it.
 
     Parameters
@@ -398,6 +400,8 @@ def main(method, title, reference, estimators, recipes, arguments=None):
         Each takes ``quick`` and returns rows.
     arguments : list of str, default=None
         Command line.
+    part : str, default="recipe"
+        Entry of a row that tells which of the recipes it comes from.
 
     Returns
     -------
@@ -418,7 +422,7 @@ def main(method, title, reference, estimators, recipes, arguments=None):
     rows = {name: [] for name in recipes}
     if options.only and path.exists():
         for r in json.loads(path.read_text(encoding="utf-8"))["rows"]:
-            rows[r["recipe"]].append(r)
+            rows[r[part]].append(r)
     for name in options.only or recipes:
         start = time.perf_counter()
         rows[name] = recipes[name](options.quick)

@@ -234,6 +234,7 @@ def run(arguments=None):
             "COMPAS": lambda quick: compare("COMPAS", quick),
         },
         arguments,
+        part="data",
     )
 
 
