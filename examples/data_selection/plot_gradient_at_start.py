@@ -7,10 +7,7 @@ works before any training. If it did, choosing rows would cost next to nothing. 
 """
 
 # %%
-# Before and after ten epochs
-# ---------------------------
-# The gradient of the first layer is an error times the row itself. Before the training
-# all errors are about equal, so what remains is the length of the row.
+# The table: images of handwritten digits, and a small network.
 import warnings
 
 import matplotlib.pyplot as plt
@@ -26,6 +23,11 @@ X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(X / 16, y, stratify=y, random_state=0)
 network = MLPClassifier((128,), solver="sgd", learning_rate_init=0.05, batch_size=32)
 
+# %%
+# Before and after ten epochs
+# ---------------------------
+# The gradient of the first layer is an error times the row itself. Before the training
+# all errors are about equal, so what remains is the length of the row.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # epochs=0 warns, and rightly so
     start = GraNdScorer(network, epochs=0, random_state=0).fit(X, y).scores_
@@ -58,6 +60,8 @@ def accuracy(rows, seed):
     return model.score(X_test, y_test)
 
 
+# %%
+# Any half, and the half with the largest gradients before and after the training:
 half = {
     "any rows": lambda seed: select_samples(start, policy="random", random_state=seed),
     "GraNd before\nthe training": lambda seed: select_samples(start),
