@@ -176,7 +176,7 @@ class Logistic(Problem):
         self.X, self.y, self.A, self.b, self.square = X, y, A, b, square
         self.x0, self.lam0 = x0, lam0
         self.n, self.m = X.shape[1], len(b) + 1
-        self._x = None
+        self._x = self._sample = None
 
     def _margins(self, w):
         if self._x is None or not np.array_equal(self._x, w):
@@ -209,10 +209,19 @@ class Logistic(Problem):
 
     def products(self, w):
         """The same as a linear operator."""
-        weight = self.weights(w)
+        return self._operator(self.X, self.weights(w))
+
+    def sampled_products(self, w):
+        """The same from a part of the rows, at least 32 for each column."""
+        every = max(1, len(self.y) // (32 * self.n))
+        if self._sample is None:
+            self._sample = self.X[::every].copy()
+        return self._operator(self._sample, every * self.weights(w)[::every])
+
+    def _operator(self, X, weight):
         return LinearOperator(
             (self.n, self.n),
-            matvec=lambda v: (weight * (self.X @ np.ravel(v))) @ self.X,
+            matvec=lambda v: (weight * (X @ np.ravel(v))) @ X,
             dtype=float,
         )
 
