@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Minimisation under equations: closed forms, structure, statements, bad input."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -586,6 +588,33 @@ def test_curved_contradictions_are_told():
     assert not result.success
     assert result.status == 5
     assert "violated: row(s) 0, 1 of constraints[0]" in result.message
+
+
+@pytest.mark.parametrize("lam0", [None, [0.0, 0.0]])
+@pytest.mark.parametrize(
+    ("target", "line", "violated", "rows"),
+    [(-1, 0, 1, "0 of"), (-100, 0, 100, "0 of"), (1, 4, 2, "0 of.* and row.* 0 of")],
+)
+def test_points_that_no_curve_has(target, line, violated, rows, lam0):
+    """A squared length below zero; a circle that a line misses."""
+    circle = NonlinearConstraint(
+        lambda x: x @ x,
+        target,
+        target,
+        jac=lambda x: 2 * x,
+        hess=lambda x, v: 2 * v[0] * np.eye(2),
+    )
+    result = minimize_constrained(
+        lambda x: x @ x / 2 + x[0],
+        [1.0, 2.0],
+        jac=lambda x: x + np.eye(2)[0],
+        hess=lambda x: np.ones(2),
+        constraints=[circle, LinearConstraint([[1, 1]], line, line)],
+        lam0=lam0,
+    )
+    assert (result.success, result.status) == (False, 5), result.message
+    assert re.search(rf"violated: row\(s\) {rows}", result.message), result.message
+    assert result.constr_violation == pytest.approx(violated, rel=0.01)
 
 
 @pytest.mark.parametrize("solver", EXACT)

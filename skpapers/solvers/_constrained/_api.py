@@ -37,7 +37,11 @@ from skpapers.solvers._constrained._direct import (
     first_multipliers,
     null_space,
 )
-from skpapers.solvers._constrained._feasibility import check_linear, row_norms
+from skpapers.solvers._constrained._feasibility import (
+    check_linear,
+    least_violation,
+    row_norms,
+)
 from skpapers.solvers._constrained._inexact import InexactSteps
 from skpapers.solvers._constrained._krylov import KRYLOV
 from skpapers.solvers._constrained._matrices import as_float
@@ -69,6 +73,7 @@ SOLVERS = ("auto", *DIRECT, *KRYLOV, "sketch")
 MODIFICATIONS = ("shift", "norm")
 SCALINGS = ("equilibrate", "preconditioner", "none")
 ACCURACIES = ("practical", "paper")
+NO_VIOLATION = 1e-8  # of a constraint that counts as fulfilled, whatever tol is
 FAR = 1e8  # times the size of x0: a path that got there leads nowhere
 
 
@@ -311,6 +316,8 @@ def minimize_constrained(
         outcome = loop.run_again(start, Merit(**penalties), outcome)
     if outcome.status == MAX_ITER and _far_away(outcome.iterate.point, start.point):
         outcome.status = UNBOUNDED
+    if outcome.status in (PRECISION, FAILED):
+        _go_where_least_is_violated(outcome, problem, tol)
     outcome.status, words = _words(outcome, problem, tol, max_iter)
     result = result_of(outcome, problem, words)
     result.lam, result.v = _restore(result.lam, mask, parsed)
@@ -535,11 +542,22 @@ def _far_away(point, start):
     return point.f < start.f and next(sizes) > FAR * max(1.0, next(sizes))
 
 
+def _go_where_least_is_violated(outcome, problem, tol):
+    """Replace the last point by one of least violation if that is not zero."""
+    iterate, enough = outcome.iterate, max(tol, NO_VIOLATION)
+    if iterate.violation <= enough:
+        return
+    x = least_violation(problem.constrain, iterate.point.x, enough)
+    point = None if x is None else problem.point(x)
+    if point is not None:
+        outcome.iterate, outcome.status = Iterate(point, iterate.lam), INFEASIBLE
+
+
 def _words(outcome, problem, tol, max_iter):
     """Return the status, looked at once more, and the message."""
     iterate, status = outcome.iterate, outcome.status
-    if status in (MAX_ITER, PRECISION, FAILED):
-        stuck = _stuck_rows(iterate, problem, tol)
+    if status in (MAX_ITER, PRECISION, FAILED, INFEASIBLE):
+        stuck = _stuck_rows(iterate, problem, tol, status == INFEASIBLE)
         if stuck:
             return INFEASIBLE, (
                 "No feasible point found: the violation of the constraints is "
@@ -561,14 +579,14 @@ def _words(outcome, problem, tol, max_iter):
     return status, words + _dependent_rows(iterate, problem, status)
 
 
-def _stuck_rows(iterate, problem, tol):
-    """Name the violated rows where the violation cannot fall to first order."""
+def _stuck_rows(iterate, problem, tol, known=False):
+    """Name the violated rows where the violation cannot fall, if need be to look."""
     c, G = iterate.point.c, iterate.point.G
     size = float(np.linalg.norm(c))
-    if not G.m or iterate.violation <= max(tol, 1e-8):
+    if not G.m or iterate.violation <= max(tol, NO_VIOLATION):
         return ""
     pull = np.linalg.norm(G.tdot(c))
-    if pull > 1e-3 * size * max(float(np.max(G.row_norms())), 1e-300):
+    if not known and pull > 1e-3 * size * max(float(np.max(G.row_norms())), 1e-300):
         return ""
     return _name_rows(np.abs(c) > 1e-3 * iterate.violation, problem)
 

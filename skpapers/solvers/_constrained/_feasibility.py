@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Linear constraints that clash or repeat each other, found before the first step.
+"""Constraints that contradict each other.
 
-Rows are scaled to length one. A row that lies in the span of earlier ones is a
-combination of some of them: if its right-hand side is the same combination it is
-redundant, otherwise these rows contradict each other.
+Linear ones are found before the first step. Rows are scaled to length one. A row that
+lies in the span of earlier ones is a combination of some of them: if its right-hand
+side is the same combination it is redundant, otherwise these rows contradict each
+other.
+
+Curved ones show where a run has failed: the violation then has a minimum that is not
+zero near its last point.
 """
 
 import numpy as np
@@ -15,6 +19,10 @@ SAFE = 1e-5  # distance of a unit row from the span of the others that needs no 
 DEPENDENT = 1e-10  # distance below which a unit row counts as dependent
 CONSISTENT = 1e-8  # allowed gap of right-hand sides, relative to their sizes
 NAMED = 8  # rows that a message names
+LARGE = 1e8  # operations a step above which no least violation is looked for
+EVALUATIONS = 300  # of the constraints, in the search for the least violation
+STAGNANT = 1e-3  # fall of the violation in WINDOW steps below which it has a minimum
+WINDOW = 10
 DENSE_ROWS = 3000  # more rows than this are only looked at through a sparse factor
 
 
@@ -182,3 +190,56 @@ def _judge_row(j, weights, partners, b, kept, index, found, label):
         )
     found.keep[index[j]] = False
     found.words.append(f"{this} follows from {others}")
+
+
+def least_violation(constrain, x, tol):
+    """Look for a point where ``||c||`` has a minimum that is not zero.
+
+    By the method of Levenberg and Marquardt.
+
+    Parameters
+    ----------
+    constrain : callable
+        ``constrain(x)`` returns c and the `Jacobian` G.
+    x : ndarray of shape (n,)
+        Start.
+    tol : float
+        Largest entry of c that counts as zero.
+
+    Returns
+    -------
+    ndarray of shape (n,) or None
+        The point; None if the violation vanishes, or still falls at the end, or if
+        there are too many constraints.
+    """
+    c, G = constrain(x)
+    if float(G.m) ** 2 * G.n > LARGE:
+        return None
+    S = _products(G)
+    damping, sizes = 1e-3 * max(float(np.max(np.diag(S))), 1e-300), [c @ c]
+    for _ in range(EVALUATIONS):
+        if np.max(np.abs(c)) <= tol:
+            return None
+        damped = S + damping * np.eye(len(c))
+        try:
+            step = G.tdot(np.linalg.solve(damped, -c))
+        except np.linalg.LinAlgError:
+            return None
+        new_c, new_G = constrain(x + step)
+        if new_c @ new_c < sizes[-1] and new_G.is_finite():
+            x, c, G, S = x + step, new_c, new_G, _products(new_G)
+            sizes.append(c @ c)
+            damping /= 3
+        elif np.linalg.norm(step) <= 1e-12 * (1 + np.linalg.norm(x)):
+            return x
+        else:
+            damping *= 4
+        if len(sizes) > WINDOW and sizes[-1] > (1 - STAGNANT) * sizes[-1 - WINDOW]:
+            return x
+    return None
+
+
+def _products(G):
+    rows = G.sparse() if G.is_sparse else G.dense()
+    S = rows @ rows.T
+    return S.toarray() if sp.issparse(S) else S

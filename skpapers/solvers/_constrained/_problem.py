@@ -413,6 +413,11 @@ class Problem:
             return None
         return Point(x, f, g, c, G)
 
+    def constrain(self, x):
+        """Return c and G at x, finite or not."""
+        with np.errstate(all="ignore"):
+            return self._constrain(x, False)
+
     def _constrain(self, x, first):
         values, self.raw = [], []
         for constraint in self.constraints:
