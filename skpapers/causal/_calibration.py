@@ -28,7 +28,14 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 from sklearn.base import clone
 
-from skpapers.causal._resampling import SEED_MAX, Refit, map_draws, named, seeded
+from skpapers.causal._resampling import (
+    SEED_MAX,
+    Refit,
+    map_draws,
+    named,
+    seeded,
+    takes_covariance,
+)
 from skpapers.causal._sparsify import refit_ols
 
 DRAWS = 100  # resamples of a simulated table, and the count in which frequencies stand
@@ -135,7 +142,7 @@ class SimulatedFrequencies:
         W = refit_ols(self.refit.source.held_out(seed), graph)
         source = self.refit.source.simulate(W, rng)
         learner = seeded(clone(self.learner), rng)
-        if hasattr(learner, "fit_covariance"):
+        if takes_covariance(learner):
             C, n = source.moments()
             learner.fit_covariance(named(C, names), n)
         else:

@@ -327,7 +327,7 @@ class Refit:
         if isinstance(self.learner, WarmSearch):
             return self.learner.search(C, n_samples, rng)
         learner = seeded(clone(self.learner), rng)
-        if hasattr(learner, "fit_covariance"):
+        if takes_covariance(learner):
             return learner.fit_covariance(named(C, self.names), n_samples)
         X = self.source.table(np.random.RandomState(seed))  # the same rows
         return learner.fit(named(X, self.names))
@@ -364,6 +364,12 @@ def seeded(learner, rng, only_missing=False):
             if value is None or not only_missing:
                 learner.set_params(**{key: seed})
     return learner
+
+
+def takes_covariance(learner):
+    """Tell whether a covariance is all that a learner needs to know of a table."""
+    needs_rows = getattr(learner, "_needs_rows", lambda: False)
+    return hasattr(learner, "fit_covariance") and not needs_rows()
 
 
 def chooses_by_tails(learner):

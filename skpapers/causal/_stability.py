@@ -40,6 +40,7 @@ from skpapers.causal._resampling import (
     named,
     needed_names,
     seeded,
+    takes_covariance,
 )
 from skpapers.causal._sparsify import refit_ols
 from skpapers.causal._topological_swap import TopologicalSwap
@@ -151,6 +152,11 @@ def resample_edges(learner, fitted, source, names, sizes, rng, n_jobs, place=Non
         As of `edge_statistics`, with calibrated probabilities if asked for.
     """
     n_bootstraps, n_calibrations = sizes
+    if n_calibrations and getattr(learner, "loss", None) == "logistic":
+        raise ValueError(
+            "n_calibrations must be 0 with loss='logistic': it simulates linear "
+            "models, whose tables are not of zeros and ones."
+        )
     refit = Refit.of(fitted, source, names, place)
     draws = map_draws(DrawEdges(refit), n_bootstraps, rng, n_jobs)
     statistics = edge_statistics(fitted, draws, n_bootstraps)
@@ -543,6 +549,11 @@ class StabilityDAG(MetaEstimatorMixin, BaseLinearDAG):
         rng = check_random_state(self.random_state)
         source = Moments(C, n, self.subsample) if rows is None else rows
         learner = clone(TopologicalSwap() if self.learner is None else self.learner)
+        if not takes_covariance(learner):
+            raise ValueError(
+                f"{learner!r} needs all rows at once, and the stable graph is one of "
+                "least squares: use bootstrap_edges, or another loss."
+            )
         frame_names = needed_names(learner, names)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")

@@ -91,6 +91,40 @@ def test_equals_a_plain_loop(sem, global_random_seed, subsample):
     np.testing.assert_allclose(found.ancestor_probabilities, ancestors / 12)
 
 
+def _least_squares(P, x):
+    weights = np.linalg.lstsq(P, x, rcond=None)[0]
+    return float(((x - P @ weights) ** 2).mean() / 2), weights
+
+
+def test_losses_that_need_the_rows(sem):
+    """The function is the squared loss written out; the coins are a loop."""
+    make = {"n_bootstraps": 6, "random_state": 0, "subsample": 0.7}
+    learner = TopologicalSwap(loss=_least_squares)
+    expected = bootstrap_edges(SQUARED, sem.X, **make)
+    _same(bootstrap_edges(learner, sem.X, **make), expected)
+    bootstrap_edges(learner, sem.X, 3, n_calibrations=1, random_state=0)
+    intervals = effect_intervals(learner, sem.X, relearn=True, **make)
+    same = effect_intervals(SQUARED, sem.X, relearn=True, **make)
+    np.testing.assert_allclose(intervals.low, same.low, atol=1e-8)
+    coins = (sem.X > 0).astype(float)
+    learner = TopologicalSwap(loss="logistic", alpha=0.01)
+    found = bootstrap_edges(learner, coins, 4, random_state=0)
+    seeds = np.random.RandomState(0)
+    seeds.randint(SEED_MAX)  # of the fit to all rows
+    frequencies = np.zeros((6, 6))
+    for seed in seeds.randint(SEED_MAX, size=4):
+        rows, rng = Rows(coins), np.random.RandomState(seed)
+        rows.covariance(rng)
+        table = rows.table(np.random.RandomState(seed))
+        again = clone(learner).set_params(random_state=rng.randint(SEED_MAX))
+        frequencies += again.fit(table).adjacency_ != 0
+    np.testing.assert_allclose(found.edge_frequencies, frequencies / 4)
+    with pytest.raises(ValueError, match="n_calibrations must be 0"):
+        bootstrap_edges(learner, coins, 4, n_calibrations=2)
+    with pytest.raises(ValueError, match="use bootstrap_edges"):
+        StabilityDAG(learner).fit(coins)
+
+
 def test_bic_equals_a_plain_loop(sem, global_random_seed):
     """Searches from the order of all rows; an open direction counts one half."""
     learner = TopologicalSwap("bic", random_state=3)
