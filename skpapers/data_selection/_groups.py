@@ -6,9 +6,7 @@ from itertools import chain
 from numbers import Integral
 from typing import Any
 
-import joblib
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -18,6 +16,7 @@ from sklearn.utils.metadata_routing import (
 
 from skpapers.data_selection._checkpoints import ROUNDING, last_step
 from skpapers.data_selection._chunks import count_rows
+from skpapers.data_selection._fingerprint import fingerprint
 from skpapers.data_selection._runs import Job, map_runs, told
 from skpapers.data_selection._table import (
     SEED_MAX,
@@ -81,19 +80,6 @@ class Group:
             jobs = self.jobs(table)
         for run, found in enumerate(map_runs(owner, jobs, table, seeds)):
             yield [s for s in self.scorers if s.n_runs > run], found
-
-
-def fingerprint(estimator):
-    """Return what is the same for unfitted classifiers that train in the same way."""
-    if isinstance(estimator, Pipeline):
-        steps = [(name, fingerprint(step)) for name, step in estimator.steps]
-        return joblib.hash((type(estimator), steps))
-    if hasattr(estimator, "state_dict"):  # copies of a torch module are pickled apart
-        weights = {k: v.cpu().numpy() for k, v in estimator.state_dict().items()}
-        trained = [p.requires_grad for p in estimator.parameters()]
-        labels = getattr(estimator, "classes_", None)
-        return joblib.hash((repr(estimator), weights, trained, labels))
-    return joblib.hash(estimator)
 
 
 def merge_times(times):

@@ -33,6 +33,7 @@ from skpapers.data_selection._checkpoints import (
     transform_rows,
 )
 from skpapers.data_selection._chunks import count_rows, passes
+from skpapers.data_selection._fingerprint import fingerprint
 from skpapers.data_selection._models._base import no_gradients
 from skpapers.utils._callbacks import reported
 
@@ -78,6 +79,12 @@ class Job:
         ):
             follower.see(checkpoint)
         return follower.finish()
+
+    @property
+    def key(self):
+        """What the job is known by in a cache; the same for clones."""
+        parts = sorted(vars(self).items())
+        return type(self).__name__, [(name, fingerprint(part)) for name, part in parts]
 
 
 class Follower:
@@ -204,12 +211,12 @@ def predict_with(record, X, classes):
     return found
 
 
-def run_job(job, table, seed):
-    """Train once; the function that is cached and sent to workers."""
+def run_job(job, table, seed, key=None):
+    """Train once; the function that is cached, by the key, and sent to workers."""
     return job(table, seed)
 
 
-def run_stacked(jobs, table, seeds):
+def run_stacked(jobs, table, seeds, keys=None):
     """Train torch modules at once; return what `run_job` does, for each seed."""
     first = jobs[0]  # has the accumulators of all others
     followers = [Follower(table, job.accumulators, job.keep) for job in jobs]
@@ -248,13 +255,16 @@ def map_runs(owner, jobs, table, seeds):
     """
     seeds = [int(seed) for seed in seeds]
     memory, first = check_memory(owner.memory), jobs[0]
+    keys = [None if owner.memory is None else job.key for job in jobs]
     if first.times is not None and len(jobs) > 1 and trains_stacked(first.estimator):
-        yield from memory.cache(run_stacked)(jobs, table, seeds)
+        train = memory.cache(run_stacked, ignore=["jobs"])
+        yield from train(jobs, table, seeds, keys)
         return
-    train = delayed(memory.cache(run_job))
+    train = delayed(memory.cache(run_job, ignore=["job"]))
     parallel = Parallel(n_jobs=owner.n_jobs, return_as="generator")
     results = parallel(
-        train(job, table, seed) for job, seed in zip(jobs, seeds, strict=True)
+        train(job, table, seed, key)
+        for job, seed, key in zip(jobs, seeds, keys, strict=True)
     )
     for run in range(1, len(seeds) + 1):
         try:

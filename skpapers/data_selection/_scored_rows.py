@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skpapers.data_selection._fingerprint import fingerprint
 from skpapers.data_selection._scorers import EL2NScorer
 from skpapers.data_selection._selection import (
     RULE_CONSTRAINTS,
@@ -35,8 +36,8 @@ from skpapers.utils._sklearn import HasMethods, safe_indexing
 NEEDS_NO_SCORES = ("random", "stratified")
 
 
-def fit_scorer(scorer, X, y, params):
-    """Return the scorer, fitted; what is cached."""
+def fit_scorer(scorer, X, y, params, key=None):
+    """Return the scorer, fitted; what is cached, by the key of the scorer."""
     return scorer.fit(X, y, **params)
 
 
@@ -125,7 +126,9 @@ class ScoredRows:
         own = scorer.get_params(deep=False).get("random_state", seed)
         if own is None and self.random_state is not None:
             scorer.set_params(random_state=int(seed))
-        fitted = check_memory(self.memory).cache(fit_scorer)(scorer, X, y, params)
+        key = None if self.memory is None else fingerprint(scorer)
+        train = check_memory(self.memory).cache(fit_scorer, ignore=["scorer"])
+        fitted = train(scorer, X, y, params, key)
         if not hasattr(fitted, "hardness_"):
             raise TypeError(
                 f"scorer={type(fitted).__name__} is no scorer of "

@@ -22,6 +22,7 @@ from skpapers.data_selection import (
     EnsembleScorer,
     ForgettingScorer,
     GraNdScorer,
+    InfluenceSampler,
     PVIScorer,
     ScoreBank,
     TracInScorer,
@@ -38,7 +39,8 @@ from skpapers.data_selection._accumulators import (
     Information,
     SelfInfluence,
 )
-from skpapers.data_selection._groups import fingerprint, merge_times
+from skpapers.data_selection._fingerprint import fingerprint
+from skpapers.data_selection._groups import merge_times
 from skpapers.data_selection._scorers._ensemble import combine_scores
 from skpapers.utils import DataConditionWarning
 
@@ -145,6 +147,55 @@ def test_torch_modules_share_trainings(table):
         warnings.simplefilter("ignore", DataConditionWarning)
         bank = ScoreBank(scorers, random_state=0).fit(X.astype(np.float32), y)
     assert bank.n_trainings_ == 2 + 1
+
+
+def test_fingerprints_tell_modules_apart():
+    """By weights and by attributes that their repr does not show."""
+    torch = pytest.importorskip("torch")
+
+    class Scaled(torch.nn.Module):
+        def __init__(self, scale, dtype=None):
+            super().__init__()
+            self.scale, self.activate = scale, lambda x: x
+            self.layer = torch.nn.Linear(2, 2, dtype=dtype)
+
+    net, other = Scaled(1.0), Scaled(2.0)
+    other.load_state_dict(net.state_dict())
+    assert repr(net) == repr(other)
+    assert fingerprint(net) != fingerprint(other)
+    assert fingerprint(net) == fingerprint(clone(net, safe=False))
+    assert fingerprint(net) != fingerprint(Scaled(1.0))
+    assert fingerprint(Scaled(1.0, torch.bfloat16))
+    scorer = EL2NScorer(make_pipeline(StandardScaler(), net), epochs=1)
+    ensemble = EnsembleScorer([("a", scorer)])
+    assert fingerprint(ensemble) == fingerprint(clone(ensemble))
+    assert fingerprint(ensemble) != fingerprint(clone(ensemble).set_params(a__epochs=2))
+
+
+@pytest.mark.parametrize("n_runs", [1, 2])
+def test_clones_of_torch_modules_find_finished_runs(
+    table, tmp_path, monkeypatch, n_runs
+):
+    torch = pytest.importorskip("torch")
+    from skpapers.data_selection import _torch_checkpoints as room
+
+    started, fresh = [], room.fresh
+    monkeypatch.setattr(
+        room, "fresh", lambda *args: started.append(args) or fresh(*args)
+    )
+    X, y = table[0].astype(np.float32), table[1]
+    options = {"epochs": 1, "n_runs": n_runs, "random_state": 0}
+    net = torch.nn.Linear(4, 3)
+    scorer = EL2NScorer(net, **options, memory=str(tmp_path / "runs"))
+    sampler = InfluenceSampler(
+        EL2NScorer(net, **options), by="class", memory=str(tmp_path / "scorers")
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataConditionWarning)
+        for estimator in (scorer, sampler):
+            fits = [clone(estimator).fit(X, y) for _ in range(2)]
+            np.testing.assert_array_equal(fits[0].scores_, fits[1].scores_)
+    assert len(started) == 2 * n_runs  # once by each
 
 
 def test_defaults_share_ten_trainings(table):
