@@ -139,7 +139,8 @@ class ScoredRows:
     def _prior_weights(self, codes):
         """Return weights of the kept rows that restore the shares of the classes."""
         before, kept = self.class_counts_.T
-        weights = before / before.sum() * kept.sum() / np.maximum(kept, 1)
+        there = before[kept > 0].sum()  # of classes that did not vanish
+        weights = before / there * kept.sum() / np.maximum(kept, 1)
         return weights[codes[self.support_]]
 
     def get_support(self, indices=False):

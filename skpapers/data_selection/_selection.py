@@ -502,7 +502,7 @@ def inverse_weights(scores, codes, rule, mask):
         )
     probability = np.ones(len(codes))
     parts = codes if rule.by_class else np.zeros_like(codes)
-    for part in np.unique(parts):
+    for part in np.unique(parts[mask]):
         rows = np.flatnonzero(parts == part)
         weights = np.full(len(rows), 1 / len(rows))
         if rule.policy in SAMPLING:

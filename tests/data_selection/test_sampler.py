@@ -157,6 +157,20 @@ def test_weights_restore_the_shares_of_the_classes(table):
         InfluenceSampler(SCORER, reweight="inverse").fit(X, y)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_weights_where_a_class_vanishes(table):
+    X, y = table
+    y = np.minimum(y, 1)
+    y[:2] = 2
+    sampler = InfluenceSampler(
+        SCORER, keep=10, min_per_class=0, by="class", random_state=0
+    )
+    for options in ({}, {"policy": "linear", "reweight": "inverse"}):
+        sampler.set_params(**options).fit(X, y)
+        assert sampler.class_counts_[2].tolist() == [2, 0]
+        assert sampler.sample_weight_.mean() == pytest.approx(1)
+
+
 def test_weights_of_several_scores_are_averaged(table):
     bank = ScoreBank(
         [("one", SCORER), ("two", EL2NScorer(MODEL, epochs=None, n_runs=1, norm=1))]
