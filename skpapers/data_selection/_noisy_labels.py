@@ -32,10 +32,12 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.parallel import Parallel, delayed
 
+from skpapers.data_selection._checkpoints import last_step
 from skpapers.data_selection._label_noise import (
     label_noise_matrix,
     wrong_label_scores,
 )
+from skpapers.data_selection._models._base import is_torch
 from skpapers.data_selection._runs import predict_with
 from skpapers.data_selection._scored_rows import cut_rows, read_rows_and_labels
 from skpapers.data_selection._scorers import EL2NScorer, PVIScorer
@@ -248,8 +250,9 @@ class NoisyLabelDetector(DocumentedEstimator):
         folds = None
         if len(self.classes_) > 1 and not _is_out_of_bag(classifier):
             folds = _splits(self.cv, X, y, codes, rng)
+        labels = _learnable(last_step(classifier), y, codes)
         p = held_out_probabilities(
-            classifier, X, y, self.classes_, folds, params, self.n_jobs
+            classifier, X, labels, np.unique(labels), folds, params, self.n_jobs
         )
         self._remember(p)
         self.noise_matrix_ = label_noise_matrix(y, p, classes=self.classes_)
@@ -406,7 +409,19 @@ def _fold_probabilities(classifier, X, y, fold, params):
         for name, value in params.items()
     }
     classifier.fit(cut_rows(X, train), y[train], **params)
-    return classifier.classes_, classifier.predict_proba(cut_rows(X, test))
+    p = classifier.predict_proba(cut_rows(X, test))
+    if p.shape[1] > len(known):  # a network has outputs for all classes
+        p = p[:, known.astype(int)]
+        return known, p / np.maximum(p.sum(axis=1, keepdims=True), 1e-300)
+    return classifier.classes_, p
+
+
+def _learnable(last, y, codes):
+    """Return labels as a classifier can learn them: nets of skorch take codes only."""
+    if not is_torch(last) or np.array_equal(y, codes):
+        return y
+    kinds = {cls.__name__ for cls in type(last).__mro__}
+    return codes.astype(np.float32) if "NeuralNetBinaryClassifier" in kinds else codes
 
 
 def _splits(cv, X, y, codes, rng):

@@ -168,17 +168,24 @@ def fresh(module, seed):
 
 
 class Batches:
-    """Mini-batches of shuffled row numbers, epoch after epoch."""
+    """Mini-batches of shuffled row numbers, epoch after epoch.
+
+    A last batch of a single row, of which batch normalisation knows no variance, gets a
+    second one from the batch before.
+    """
 
     def __init__(self, n_rows, seed, batch_size=BATCH_SIZE):
-        self.n_rows, self.batch_size = n_rows, min(batch_size, n_rows)
-        self.per_epoch = -(-n_rows // self.batch_size)
+        size = min(batch_size, n_rows)
+        self.per_epoch = -(-n_rows // size)
+        self.sizes = [min(size, n_rows - start) for start in range(0, n_rows, size)]
+        if self.sizes[-1] == 1 and size > 2:
+            self.sizes[-2:] = [size - 1, 2]
         self.generator = torch.Generator().manual_seed(seed)
 
     def __iter__(self):
         while True:
-            order = torch.randperm(self.n_rows, generator=self.generator)
-            yield from order.split(self.batch_size)
+            order = torch.randperm(sum(self.sizes), generator=self.generator)
+            yield from order.split(self.sizes)
 
 
 def steps_between(times, per_epoch):

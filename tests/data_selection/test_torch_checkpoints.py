@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -433,3 +434,45 @@ def test_functions_keep_tensors(mislabelled):
             assert isinstance(found, torch.Tensor)
             expected = function(codes.numpy(), p.numpy())
             np.testing.assert_allclose(found.numpy(), expected)
+
+
+def test_no_batch_has_a_single_row(table):
+    """Batch normalisation cannot train on one."""
+    X, y = table
+    n = room.BATCH_SIZE + 1
+    norm = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    scorer = ds.EL2NScorer(norm, epochs=1, n_runs=1).fit(X[:n].astype("f"), y[:n])
+    assert np.isfinite(scorer.scores_).all()
+    for n_rows, sizes in {33: [31, 2], 65: [32, 31, 2], 64: [32, 32], 1: [1]}.items():
+        batches = room.Batches(n_rows, 0, 32)
+        found = [rows for rows, _ in zip(batches, range(len(sizes)), strict=False)]
+        assert [len(rows) for rows in found] == sizes
+        assert sorted(torch.cat(found).tolist()) == list(range(n_rows))
+        assert batches.per_epoch == len(sizes)
+
+
+def test_nets_judge_labels_of_any_kind(table):
+    """skorch trains on codes alone."""
+    X, y = table[0].astype("f"), table[1]
+    net = skorch_net(max_epochs=3, train_split=None)
+    detector = ds.NoisyLabelDetector(net, cv=KFold(3, shuffle=True, random_state=0))
+
+    def scores(labels, judge=net):
+        torch.manual_seed(0)
+        found = clone(detector).set_params(scorer=judge).fit(X, labels)
+        assert set(found.predicted_labels_) <= set(labels)
+        return found.scores_
+
+    by_code = scores(y)
+    for names in (np.array(["a", "b", "c"]), np.array([-1, 5, 7])):
+        np.testing.assert_array_equal(scores(names[y]), by_code)
+    rare = np.where(y == 1, 0, y)
+    rare[0] = 1  # in some folds there is none of it
+    assert np.isfinite(scores(rare)).all()
+    binary = skorch.NeuralNetBinaryClassifier(
+        nn.Sequential(nn.Linear(5, 1), nn.Flatten(0)), train_split=None, verbose=0
+    )
+    sides = (y > 0).astype("f")
+    np.testing.assert_array_equal(
+        scores(sides, binary), scores(np.array(["no", "yes"])[y.clip(0, 1)], binary)
+    )
