@@ -518,6 +518,53 @@ def test_statements_of_the_same_constraints(global_random_seed):
         assert len(result.v) == (len(way) if isinstance(way, list) else 1)
 
 
+@pytest.mark.parametrize("hess", ["given", "bfgs"])
+@pytest.mark.parametrize("solver", EXACT)
+def test_callbacks_may_use_their_arrays_again(solver, hess, global_random_seed):
+    """One array for all answers, and x taken as scratch space."""
+    rng = np.random.default_rng(global_random_seed)
+    Q, start = rng.standard_normal((8, 8)), rng.standard_normal(8)
+    diagonals = rng.uniform(0.5, 2, (3, 8))
+    answers = {}
+
+    def answer(name, value, reuse):
+        if not reuse:
+            return value
+        answers.setdefault(name, np.empty_like(value))[...] = value
+        return answers[name]
+
+    def solve(reuse):
+        def callback(name, function):
+            def call(x, *more):
+                value = answer(name, function(x, *more), reuse)
+                if reuse:
+                    x[:] = 7
+                return value
+
+            return call
+
+        curves = NonlinearConstraint(
+            callback("c", lambda x: diagonals @ x**2 - 1),
+            0,
+            0,
+            jac=callback("J", lambda x: 2 * diagonals * x),
+            hess=callback("K", lambda x, v: np.diag(2 * v @ diagonals)),
+        )
+        return minimize_constrained(
+            callback("f", lambda x: np.sum((Q @ x) ** 2) / 2 + x.sum()),
+            start,
+            jac=callback("g", lambda x: Q.T @ (Q @ x) + 1),
+            hess=callback("H", lambda x: Q.T @ Q) if hess == "given" else hess,
+            constraints=curves,
+            solver=solver,
+        )
+
+    plain, again = solve(False), solve(True)
+    assert again.status == plain.status
+    np.testing.assert_array_equal(again.x, plain.x)
+    assert again.nit == plain.nit
+
+
 def test_inputs_are_left_alone(global_random_seed):
     problem = Quadratic(np.random.default_rng(global_random_seed))
     for array in (problem.A, problem.b, problem.Q, problem.q, problem.x0):

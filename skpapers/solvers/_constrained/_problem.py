@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The problem as callbacks: parsed, counted and checked at every call.
 
+Callbacks get copies of x, which they may change, and what they return is copied, as
+they may return the same array again with other entries.
+
 The solver sees one object. `Problem.point` evaluates f, its gradient g, the
 constraints c and their Jacobian G at x; `Problem.hessian` the Hessian H of the
 Lagrangian L = f + lam'c.
@@ -64,7 +67,7 @@ class MemoisedObjective:
 
     def _ask(self, x, args):
         if self.x is None or not np.array_equal(x, self.x):
-            answer = self.fun(x, *args)
+            answer = self.fun(x.copy(), *args)
             if not (isinstance(answer, (tuple, list)) and len(answer) == 2):
                 raise ValueError("With jac=True, fun must return the pair (f, g).")
             self.f, self.g = answer
@@ -104,11 +107,11 @@ class Nonlinear:
     def __init__(self, fun, target, jac, hess, name, args=()):
         self.fun, self.jac, self.hess = fun, jac, hess
         self.target, self.name, self.args = target, name, args
-        self.m = None
+        self.m = self.block = None
 
     def value(self, x):
         """Return c(x) - target."""
-        value = as_float(self.fun(x, *self.args), f"The value of {self.name}")
+        value = as_float(self.fun(x.copy(), *self.args), f"The value of {self.name}")
         if value.ndim > 1 or (self.m is not None and value.size != self.m):
             raise ValueError(
                 f"The value of {self.name} has shape {value.shape}; expected "
@@ -117,17 +120,23 @@ class Nonlinear:
         return value.ravel() - self.target
 
     def jacobian(self, x):
-        """Return the rows of G."""
+        """Return the rows of G, the same object where they have not changed."""
         if callable(self.jac):
-            value = self.jac(x, *self.args)
+            value = self.jac(x.copy(), *self.args)
         else:
             value = jacobian_by_differences(self.value, x, self.jac)
-        return as_jacobian_block(value, self.m, x.size, f"The Jacobian of {self.name}")
+        name = f"The Jacobian of {self.name}"
+        block = as_jacobian_block(value, self.m, x.size, name)
+        if issparse(block):
+            return block.copy()
+        if self.block is None or not np.array_equal(block, self.block):
+            self.block = block.copy()
+        return self.block
 
     def hessian(self, x, v):
         """Return sum_i v_i Hess c_i."""
         if callable(self.hess):
-            value = self.hess(x, v, *self.args)
+            value = self.hess(x.copy(), v.copy(), *self.args)
             return as_hessian(value, x.size, f"The Hessian of {self.name}")
         H = jacobian_by_differences(
             lambda z: np.asarray(v @ self.jacobian(z)).ravel(), x, self.hess
@@ -366,7 +375,7 @@ class Problem:
     def objective(self, x):
         """Return f(x) as a float."""
         self.nfev += 1
-        value = self.fun(x, *self.args)
+        value = self.fun(x.copy(), *self.args)
         try:
             return float(np.asarray(value, dtype=np.float64).reshape(()))
         except (TypeError, ValueError):
@@ -382,12 +391,12 @@ class Problem:
                 lambda z: np.atleast_1d(self.objective(z)), x, self.jac
             )
             return differences.ravel()
-        value = as_float(self.jac(x, *self.args), "The gradient (jac)")
+        value = as_float(self.jac(x.copy(), *self.args), "The gradient (jac)")
         if value.size != self.n or value.ndim > 2:
             raise ValueError(
                 f"The gradient (jac) has shape {value.shape}; expected ({self.n},)."
             )
-        return value.ravel()
+        return value.flatten()
 
     def point(self, x, first=False):
         """Evaluate everything at x; None if something is not finite.
@@ -460,7 +469,8 @@ class Problem:
             self.learner.update(x, old, point.g + point.G.tdot(lam))
             return self.learner.matrix()
         if callable(self.hess):
-            H = as_hessian(self.hess(x, *self.args), self.n, "The Hessian (hess)")
+            value = self.hess(x.copy(), *self.args)
+            H = as_hessian(value, self.n, "The Hessian (hess)")
         else:
             H = jacobian_by_differences(self.gradient, x, self.hess)
             H = (H + H.T) / 2
