@@ -231,6 +231,7 @@ class PrunedClassifier(ScoredRows, ClassifierMixin, DocumentedEstimator):
         """
         X, y = read_rows_and_labels(self, X, y)
         for_estimator, for_scorer = self._route(fit_params)
+        _check_weights(for_estimator, len(y))
         rule, hardness, codes = self._choose_rows(X, y, for_scorer)
         n, rows = len(y), self.sample_indices_
         params = {
@@ -427,6 +428,16 @@ class PrunedClassifier(ScoredRows, ClassifierMixin, DocumentedEstimator):
         if self.policy not in ("random", "stratified"):
             inner.append(self._resolve_scorer())
         return self._copy_input_tags(tags, inner)
+
+
+def _check_weights(params, n_samples):
+    """Raise if there are weights that could not be cut to the kept rows."""
+    for name, value in params.items():
+        is_weight = name.split("__")[-1] == "sample_weight"
+        if is_weight and np.ndim(value) and not _is_row_aligned(value, n_samples):
+            raise ValueError(
+                f"{name} has {count_rows(value)} entries for {n_samples} rows."
+            )
 
 
 def _is_row_aligned(value, n_samples):

@@ -15,7 +15,11 @@ from sklearn.utils import check_random_state, column_or_1d, get_tags
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.sparsefuncs import mean_variance_axis
-from sklearn.utils.validation import check_consistent_length, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    has_fit_parameter,
+    validate_data,
+)
 
 from skpapers.data_selection._models._base import is_torch
 from skpapers.utils import DataConditionWarning
@@ -51,10 +55,17 @@ class Table:
 
 
 def default_classifier(n_samples):
-    """Return the classifier that serves where none is given."""
-    return MLPClassifier(
+    """Return the classifier that serves where none is given; it takes no weights."""
+    classifier = MLPClassifier(
         (100,), solver="sgd", learning_rate_init=0.05, batch_size=min(32, n_samples)
     )
+    if get_config()["enable_metadata_routing"]:
+        # nobody else can say so for a classifier that was not given
+        for method in ("fit", "partial_fit"):
+            if has_fit_parameter(classifier, "sample_weight"):
+                request = getattr(classifier, f"set_{method}_request")
+                request(sample_weight=False)
+    return classifier
 
 
 def takes_anything(estimator):

@@ -139,6 +139,27 @@ def test_everything_with_an_entry_for_each_row_is_cut(table):
     assert (pruned.predict(X, shift=2) == 2).all()
 
 
+def test_weights_are_of_all_rows(table):
+    """Also where they would do for the kept ones."""
+    X, y = table
+    pruned = PrunedClassifier(MODEL, SCORER, keep=20, by="class")
+    with pytest.raises(ValueError, match=f"sample_weight has 20 .* {len(y)} rows"):
+        pruned.fit(X, y, sample_weight=np.ones(20))
+    pruned.fit(X, y, sample_weight=None)
+
+
+def test_curve_of_a_pipeline(table):
+    X, y = table
+    model = make_pipeline(StandardScaler(), MODEL)
+    options = {"keeps": [0.5], "cv": 3, "n_draws": 1, "random_state": 0}
+    frame = pd.DataFrame(X).add_prefix("column ")
+    curve = pruning_curve(model, SCORER, frame, y, **options)
+    assert curve["score"].shape == (3 + 3 + 3,)
+    search = GridSearchCV(model, {"logisticregression__C": [1.0]}, cv=2)
+    of_search = pruning_curve(search, SCORER, frame, y, **options)
+    np.testing.assert_array_equal(curve["score"], of_search["score"])
+
+
 def test_metadata_routing(table):
     X, y = table
     weight = np.random.default_rng(0).random(len(y))
@@ -158,6 +179,10 @@ def test_metadata_routing(table):
         assert pruned.score(X, y, sample_weight=weight) == by_hand.score(X, y, weight)
         found = cross_val_score(pruned, X, y, params={"sample_weight": weight}, cv=3)
         assert found.shape == (3,)
+        by_default = PrunedClassifier(inner, EL2NScorer(epochs=1, n_runs=2))
+        by_default.fit(X, y, sample_weight=weight)  # for the classifier alone
+        with pytest.raises(TypeError, match="sample_weight"):
+            EL2NScorer().fit(X, y, sample_weight=weight)
         with pytest.raises(TypeError, match="colour"):
             PrunedClassifier(Recorder(), SCORER).fit(X, y, colour=weight)
 
