@@ -11,6 +11,7 @@ from scipy.linalg import expm
 from scipy.stats import chi2
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Lasso
 from sklearn.model_selection import GridSearchCV
 
 from skpapers.causal import (
@@ -868,3 +869,24 @@ def test_bic_warns_when_capped(global_random_seed):
     )
     with pytest.warns(ConvergenceWarning, match="max_parents=1"):
         learner.fit(X)
+
+
+@pytest.mark.parametrize("sparsifier", ["bic_l0", "adaptive_lasso", "threshold", None])
+def test_required_edges_stay_where_a_loss_cuts_them(sparsifier, global_random_seed):
+    """A lasso of noise columns, all of whose weights are zero."""
+
+    def lasso(P, x):
+        if not P.shape[1]:
+            return float(x @ x) / len(x) / 2, np.zeros(0)
+        model = Lasso(alpha=0.5, fit_intercept=False).fit(P, x)
+        rest = x - P @ model.coef_
+        score = rest @ rest / len(x) / 2 + 0.5 * np.abs(model.coef_).sum()
+        return float(score), model.coef_
+
+    X = np.random.default_rng(global_random_seed).standard_normal((300, 4))
+    required = np.zeros((4, 4), dtype=bool)
+    required[3, [0, 1]] = True
+    learner = TopologicalSwap(lasso, sparsifier=sparsifier, required_edges=required)
+    learner.fit(X)
+    assert (learner.adjacency_[required] != 0).all()
+    np.testing.assert_allclose(learner.adjacency_, 0, atol=1e-30)

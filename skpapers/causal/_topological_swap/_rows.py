@@ -32,7 +32,7 @@ from skpapers.causal._topological_swap._moves import (
 from skpapers.causal._topological_swap._starts import has_default_start, start_orders
 from skpapers.utils._array_api import like, to_numpy
 
-TINY = np.finfo(np.float32).tiny  # weight of a required edge that the l1 penalty cuts
+TINY = np.finfo(np.float32).tiny  # weight of a required edge that a penalty cuts
 
 
 def row_starts(learner, C, n_samples, columns, sparse):
@@ -71,6 +71,7 @@ def learn_by_callable(learner, C, n_samples, columns, X, weight):
     if learner.sparsifier in ("bic_l0", "adaptive_lasso"):
         W = fits.weights(parents_of(W), len(C))[0]
         W = cut_weights(learner, W, required=known[1])
+    W[known[1] & (W == 0)] = TINY
     attributes["loss"] = "callable"
     noise_std = np.sqrt(residual_variances(C, W))
     return LearnedDAG(W, raw, order, noise_std, attributes)
