@@ -537,6 +537,12 @@ def fit_transformers(estimator, X, y, params):
         for name, step in estimator.steps[:-1]:
             if step is None or step == "passthrough":
                 continue
+            if not hasattr(step, "transform"):
+                raise TypeError(
+                    f"the step {name!r} of the pipeline, {type(step).__name__}, does "
+                    "not transform rows. A step that leaves some out or makes new ones "
+                    "has no place here: each row is to be scored."
+                )
             if hasattr(step, "fit_transform"):
                 X = step.fit_transform(X, y, **routed[name].fit_transform)
             else:

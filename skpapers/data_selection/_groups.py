@@ -166,6 +166,12 @@ class ScorerHolder(BaseComposition):
             return self._default_scorers()
         if len(self.scorers) == 0:
             raise ValueError("scorers is empty: pass a list of (name, scorer).")
+        for entry in self.scorers:
+            if not isinstance(entry, tuple | list) or len(entry) != 2:
+                raise TypeError(
+                    "scorers has to be a list of pairs (name, scorer), such as "
+                    f"[('el2n', EL2NScorer())]; it has {entry!r}."
+                )
         names, scorers = zip(*self.scorers, strict=True)
         self._validate_names(names)
         for name, scorer in self.scorers:

@@ -231,6 +231,8 @@ class NoisyLabelDetector(DocumentedEstimator):
         params = process_routing(self, "fit", **fit_params).scorer.fit
         rng = check_random_state(self.random_state)
         self.classes_, codes = np.unique(y, return_inverse=True)
+        for name in ("probabilities_", "predicted_labels_", "noise_matrix_"):
+            vars(self).pop(name, None)  # of a former fit; not all scorers have them
         judge = _seeded(clone(self._resolve_scorer()), rng)
         if is_classifier(judge):
             self._judge_by_classifier(judge, X, y, codes, params, rng)

@@ -541,3 +541,18 @@ def test_wanted_times():
     accumulator = ErrorNorm(None, 2)
     accumulator.start(np.zeros(2, dtype=int), 1)
     assert accumulator.take(np.nan)
+
+
+@pytest.mark.parametrize("cls", [ScoreBank, EnsembleScorer])
+@pytest.mark.parametrize("scorers", [[EL2NScorer()], [("a", EL2NScorer(), 1)]])
+def test_scorers_without_names_are_refused(table, cls, scorers):
+    with pytest.raises(TypeError, match=r"pairs \(name, scorer\)"):
+        cls(scorers).fit(*table)
+
+
+def test_steps_that_resample_are_refused(table):
+    pipeline = pytest.importorskip("imblearn.pipeline")
+    sampler = InfluenceSampler(policy="random", random_state=0)
+    model = pipeline.make_pipeline(sampler, LogisticRegression())
+    with pytest.raises(TypeError, match="'influencesampler'.*each row"):
+        EL2NScorer(model, epochs=None, n_runs=1).fit(*table)

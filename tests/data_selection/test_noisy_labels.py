@@ -33,6 +33,7 @@ from skpapers.data_selection import (
     NoisyLabelDetector,
     PVIScorer,
     ScoreBank,
+    TracInScorer,
     label_noise_matrix,
     wrong_label_scores,
 )
@@ -352,3 +353,13 @@ def test_persists(table):
 def test_bad_input(options, y, error, message):
     with pytest.raises(error, match=message):
         NoisyLabelDetector(**options).fit(np.arange(12.0).reshape(6, 2), y)
+
+
+def test_nothing_is_left_of_a_former_fit(table):
+    X, y, _ = table
+    detector = NoisyLabelDetector(MODEL).fit(X, y)
+    known = ("probabilities_", "predicted_labels_", "noise_matrix_")
+    assert all(hasattr(detector, name) for name in known)
+    scorer = TracInScorer(MODEL, epochs=1, keep_checkpoints=False)
+    detector.set_params(scorer=scorer, contamination=0.1).fit(X, y)
+    assert not any(hasattr(detector, name) for name in known)
