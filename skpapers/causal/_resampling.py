@@ -246,7 +246,9 @@ class WarmSearch:
         """Return what is `Found` in the covariance of a resample."""
         columns = np.flatnonzero(np.diag(C) > 0)
         block = np.ix_(columns, columns)
-        allowed, required = restrict_knowledge(*self.knowledge, columns, self.names)
+        allowed, required = self.knowledge
+        required = among_varying(required, C)
+        allowed, required = restrict_knowledge(allowed, required, columns, self.names)
         result = bic_order_search(
             C[block],
             n_samples,
@@ -327,10 +329,25 @@ class Refit:
         if isinstance(self.learner, WarmSearch):
             return self.learner.search(C, n_samples, rng)
         learner = seeded(clone(self.learner), rng)
+        edges = getattr(learner, "required_edges", None)
+        if edges is not None and not np.diag(C).all():
+            unnamed = [f"x{j}" for j in range(len(C))]
+            names = unnamed if self.names is None else self.names
+            _, required = edge_knowledge(names, required_edges=edges)
+            learner.set_params(required_edges=among_varying(required, C))
         if takes_covariance(learner):
             return learner.fit_covariance(named(C, self.names), n_samples)
         X = self.source.table(np.random.RandomState(seed))  # the same rows
         return learner.fit(named(X, self.names))
+
+
+def among_varying(required, C):
+    """Return the required edges between columns that are not constant in a resample.
+
+    Of the others it tells nothing, and learners refuse them.
+    """
+    varies = np.diag(C) > 0
+    return required & varies & varies[:, None]
 
 
 def named(table, names):

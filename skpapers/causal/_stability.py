@@ -331,6 +331,9 @@ def bootstrap_edges(
     loss that it has chosen for all rows. Memory: a sorted copy of X, and d² numbers for
     each resample that is under way.
 
+    A column of rare events is constant in some resamples. These have none of its edges,
+    not even required ones.
+
     Warnings of the resamples are collected, and the first of each kind is shown with
     their number.
 

@@ -1,6 +1,7 @@
 """Edge frequencies under resampling: against plain loops, closed forms and truth."""
 
 import os
+import warnings
 
 import array_api_strict
 import joblib
@@ -411,6 +412,31 @@ def test_names_reach_the_learner(sem):
     stable = StabilityDAG(learner, n_bootstraps=4, random_state=0).fit(frame)
     assert stable.edge_probabilities_[source, target] == 0
     assert stable.to_frame()["source"].isin(list("abcdef")).all()
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        SQUARED,
+        TopologicalSwap("bic"),
+        TopologicalSwap("bic", w_threshold=0.01),
+        TopologicalSwap("squared", forbidden_edges=[("b", "c")]),
+        TopologicalSwap(loss=_least_squares),
+        CoLiDE(),
+    ],
+)
+def test_required_edges_of_rare_events(learner):
+    """A column that is constant in about a third of the resamples."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.standard_normal((200, 3)), np.arange(200) == 9])
+    learner = clone(learner).set_params(required_edges=[("rare", "a"), ("b", "a")])
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "rare"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataConditionWarning)
+        found = bootstrap_edges(learner, frame, 20, random_state=0)
+    drawn = found.edge_frequencies[3, 0]
+    assert 0.3 < drawn < 0.95
+    assert found.edge_frequencies[1, 0] == 1
 
 
 def test_constant_column():
