@@ -17,7 +17,18 @@ WORKING_BYTES = 2**26
 
 def count_rows(X):
     """Return the number of rows of an array, a frame or a list."""
+    refuse_lazy_frame(X)
     return X.shape[0] if hasattr(X, "shape") else len(X)
+
+
+def refuse_lazy_frame(X):
+    """Raise for a table that cannot be trained on, since its rows are not here."""
+    if is_dask(X) and not hasattr(X, "chunks"):
+        raise TypeError(
+            "A dask DataFrame cannot be trained on. Fit to rows in memory, for example "
+            "X.sample(frac=0.01).compute(); score_samples and score_rows then score "
+            "the whole table, partition by partition."
+        )
 
 
 def take_rows(X, rows):

@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skpapers.data_selection._chunks import refuse_lazy_frame
 from skpapers.data_selection._fingerprint import fingerprint
 from skpapers.data_selection._scorers import EL2NScorer
 from skpapers.data_selection._selection import (
@@ -71,6 +72,7 @@ def read_rows_and_labels(owner, X, y):
         raise ValueError(
             f"{type(owner).__name__} requires y to be passed, but the target y is None"
         )
+    refuse_lazy_frame(X)
     validate_data(owner, X, y, skip_check_array=True)
     y = column_or_1d(y, warn=True)
     assert_all_finite(y, input_name="y")

@@ -18,6 +18,8 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from skpapers.data_selection import (
     EL2NScorer,
+    NoisyLabelDetector,
+    PrunedClassifier,
     el2n_scores,
     gradient_norms,
     input_gradients,
@@ -303,6 +305,14 @@ def test_scorers_take_dask_tables(table, work, monkeypatch):
     forbid_gathering(monkeypatch)
     np.testing.assert_allclose(scorer.score_samples(rows, labels), expected, rtol=1e-9)
     assert work()
+
+
+@pytest.mark.parametrize("cls", [EL2NScorer, PrunedClassifier, NoisyLabelDetector])
+def test_dask_frames_are_not_trained_on(cls):
+    frame = pytest.importorskip("dask.dataframe")
+    X = frame.from_dict({"a": list(range(20)), "b": [1.0] * 20}, npartitions=2)
+    with pytest.raises(TypeError, match="Fit to rows in memory"):
+        cls().fit(X, [0, 1] * 10)
 
 
 def test_probabilities_of_dask_and_gradients_of_the_inputs(table, network):
