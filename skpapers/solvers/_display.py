@@ -2,6 +2,7 @@
 """Pictures of how solvers converge."""
 
 import numpy as np
+from scipy.optimize import OptimizeResult
 
 from skpapers.utils._optional import import_optional
 
@@ -221,9 +222,12 @@ def _history_of(name, result):
     for attribute in ("history", "history_"):
         if hasattr(result, attribute):
             return getattr(result, attribute)
-    if isinstance(result, dict | list):
+    if isinstance(result, dict | list) and not isinstance(result, OptimizeResult):
         return result
-    raise ValueError(f"{name!r} has neither history nor history_.")
+    raise ValueError(
+        f"{name!r} has neither history nor history_: solvers keep it with "
+        "return_history=True, and a ConvergenceRecorder keeps it for SciPy's."
+    )
 
 
 def _columns(name, history):

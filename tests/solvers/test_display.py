@@ -100,5 +100,7 @@ def test_bad_histories(histories, words):
 def test_bad_results_and_axes():
     with pytest.raises(ValueError, match="neither history"):
         ConvergenceDisplay.from_results({"a": 3})
+    with pytest.raises(ValueError, match="return_history=True"):
+        ConvergenceDisplay.from_results({"a": OptimizeResult(x=np.ones(2), fun=1.0)})
     with pytest.raises(ValueError, match="need 4 axes"):
         ConvergenceDisplay({"a": RECORDS}).plot(plt.subplots()[1])
