@@ -216,8 +216,8 @@ def minimize_constrained(
         - kkt, optimality, constr_violation: norm of the KKT residual, largest entry of
           g + G'lam, largest entry of c;
         - success, status, message: 0 converged, 1 max_iter, 2 stopped by the callback,
-          3 limit of precision, 4 unbounded below, 5 no feasible point found, 6 failed
-          (NaN in a Hessian, singular system);
+          3 limit of precision, 4 unbounded below, 5 no feasible point found (x is
+          one of least violation), 6 failed (NaN in a Hessian, singular system);
         - nit, nfev, njev, nhev, n_inner, penalty, solver: counts, the last
           (eta1, eta2), and how the system was solved;
         - history: a list of dicts, one an iteration, with fun, kkt, optimality,
