@@ -233,6 +233,24 @@ def test_pvi_is_the_gain_over_the_frequencies(table, global_random_seed):
     assert (by_training != by_prior).all()
 
 
+def test_pvi_where_a_fold_lacks_a_class():
+    X, y = load_iris(return_X_y=True)
+    y[0] = 3
+    model = HistGradientBoostingClassifier()
+    scorer = PVIScorer(model, epochs=2, n_runs=1, cv=3, random_state=0).fit(X, y)
+    found = scorer.score_samples(X[[0, 1]], [3, 0])
+    assert np.isfinite(found).all()
+    assert found[0] < found[1]
+
+
+def test_pvi_of_a_module_trained_on_nothing():
+    torch = pytest.importorskip("torch")
+    X, y = load_iris(return_X_y=True)
+    net = torch.nn.Linear(4, 3)
+    scorer = PVIScorer(net, n_runs=1, null_model="fit", random_state=0)
+    assert np.isfinite(scorer.fit(X.astype(np.float32), y).scores_).all()
+
+
 def test_pvi_out_of_fold(table, global_random_seed):
     X, y = table
     model = LogisticRegression()

@@ -205,8 +205,16 @@ class PVIScorer(BaseScorer):
         return InformationJob(**vars(job), cv=self.cv, null_model=self.null_model)
 
     def _rescore(self, record, X, codes):
-        folds = record.get("folds", [record])
-        return np.mean([BaseScorer._rescore(self, f, X, codes) for f in folds], axis=0)
+        if "folds" not in record:
+            return super()._rescore(record, X, codes)
+        bits = [self._rescore_fold(fold, X, codes) for fold in record["folds"]]
+        return np.mean(bits, axis=0)
+
+    def _rescore_fold(self, fold, X, codes):
+        """Score rows by a training that may have lacked a class."""
+        (model,), log_null = fold["models"], fold["reference"]["log_null"]
+        log_p = _log_proba(model, transform_rows(fold["estimator"], X), self.classes_)
+        return (log_p[np.arange(len(codes)), codes] - log_null[codes]) / np.log(2)
 
 
 def log_frequencies(table):
@@ -256,7 +264,7 @@ class InformationJob(Job):
 
     def _null_log_proba(self, table, seed):
         """Train on columns of zeros and return the logarithms of the probabilities."""
-        estimator = seeded(clone(self.estimator), int(seed))
+        estimator = seeded(clone(self.estimator, safe=False), int(seed))
         last, X, params = fit_transformers(
             estimator, table.X, table.y, dict(table.fit_params)
         )
