@@ -249,6 +249,10 @@ def test_unfinished_batches_are_told(sem):
     assert any("in 4 resamples, the first: 1 of 1" in str(w.message) for w in told)
 
 
+@pytest.mark.skipif(
+    os.environ.get("SCIPY_ARRAY_API") != "1",
+    reason="set SCIPY_ARRAY_API=1 before scipy is imported",
+)
 @pytest.mark.parametrize("device", ["CPU_DEVICE", "device1"])
 def test_batches_are_learnt_where_the_table_lives(device, monkeypatch):
     data = make_linear_sem(200, 4, 4, random_state=0)
