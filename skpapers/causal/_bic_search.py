@@ -305,7 +305,7 @@ def bic_order_search(
     elif allowed.all() and not required.any():
         order = order_by_remaining_variance(R)
     else:
-        order = order_by_remaining_variance(R, _precedence(allowed, required))
+        order = order_by_remaining_variance(R, precedence(allowed, required))
 
     first, most = parent_limits(d, n_samples, max_parents)
 
@@ -339,7 +339,7 @@ def bic_order_search(
     return min(results, key=lambda result: result.score)
 
 
-def _precedence(allowed, required):
+def precedence(allowed, required):
     """Return who should come first: required parents, and those of earlier tiers.
 
     An edge that is allowed in one direction only is a reason to start with that

@@ -17,9 +17,12 @@ O(n d). n rows, d columns, K classes, p probabilities, y labels, c checkpoints,
 import numpy as np
 
 from skpapers.data_selection._checkpoints import ROUNDING
-
-LOG_TINY = np.log(1e-300)  # probabilities are cut here
-SAME = 1e-10  # a relative spread below this is rounding
+from skpapers.data_selection._labelled import LOG_TINY
+from skpapers.data_selection._spreads import (
+    group_moments,
+    refuse_equal_spreads,
+    standardise,
+)
 
 
 class Accumulator:
@@ -341,33 +344,17 @@ class GradientSpread(Accumulator):
         if self.normalize is None:
             return spreads
         reference = self.reference() if reference is None else reference
-        groups = self._groups()
-        centre, scale = reference["mean"][groups], reference["std"][groups]
-        varies = scale > SAME * np.abs(centre)
-        return np.where(varies, (spreads - centre) / np.where(varies, scale, 1.0), 0.0)
+        return standardise(spreads, self._groups(), reference["mean"], reference["std"])
 
     def reference(self):
         """Return mean and standard deviation of the spreads, by class if asked for."""
         if self.normalize is None:
             return {}
         groups, spreads = self._groups(), self._cut_spreads()
-        counts = np.maximum(np.bincount(groups, minlength=self.n_classes), 1)
-        mean = np.bincount(groups, spreads, self.n_classes) / counts
-        squares = np.bincount(groups, (spreads - mean[groups]) ** 2, self.n_classes)
-        std = np.sqrt(squares / counts)
+        mean, std = group_moments(spreads, groups, self.n_classes)
         if self.output == "logit" and self.normalize == "class":
-            self._refuse_equal_gradients(mean, std, counts)
+            refuse_equal_spreads(mean, std, groups)
         return {"mean": mean, "std": std}
-
-    def _refuse_equal_gradients(self, mean, std, counts):
-        several = counts > 1
-        same = (std <= SAME * mean) & (mean > 0)
-        if several.any() and same[several].all():
-            raise ValueError(
-                "The gradient of the logit is the same for all rows of a class, as it "
-                "is for a linear model, so that normalize='class' would divide 0 by 0. "
-                "Use output='proba', or normalize='dataset' or None."
-            )
 
     def _cut_spreads(self):
         spreads = self.squares / self.n_taken

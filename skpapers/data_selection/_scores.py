@@ -33,6 +33,11 @@ from skpapers.data_selection._labelled import (
     chunks,
     encode_labels,
 )
+from skpapers.data_selection._spreads import (
+    group_moments,
+    refuse_equal_spreads,
+    standardise,
+)
 from skpapers.utils._array_api import array_namespace, device, to_numpy
 
 __all__ = [
@@ -43,8 +48,6 @@ __all__ = [
     "tracin_self_influence",
     "vog_scores",
 ]
-
-SAME = 1e-10  # a relative spread below this is rounding
 
 
 def el2n_scores(y_true, y_prob, *, classes=None, ord=2, from_logits=False):
@@ -468,14 +471,18 @@ def vog_scores(gradients, y=None, *, spread="var", normalize="class", clip=1e4):
         spreads = xp.where(spreads > clip, float(clip), spreads)
     if normalize is None:
         return spreads
-    groups = np.zeros(spreads.shape[0], dtype=np.intp)
+    values = to_numpy(spreads)
+    groups = np.zeros(len(values), dtype=np.intp)
     if normalize == "class":
         groups, _ = encode_labels(y, name="y")
-        if len(groups) != spreads.shape[0]:
+        if len(groups) != len(values):
             raise ValueError(
-                f"y has {len(groups)} labels and gradients {spreads.shape[0]} rows."
+                f"y has {len(groups)} labels and gradients {len(values)} rows."
             )
-    found = _standardised(to_numpy(spreads), groups, normalize)
+    moments = group_moments(values, groups, int(groups.max(initial=-1)) + 1)
+    if normalize == "class":
+        refuse_equal_spreads(*moments, groups)
+    found = standardise(values, groups, *moments)
     return xp.asarray(found, device=device(spreads))
 
 
@@ -520,26 +527,6 @@ def _spreads(checkpoints, spread):
     if spreads.shape[1] == 0:
         raise ValueError("gradients has no features.")
     return xp.mean(spreads, axis=1)
-
-
-def _standardised(spreads, groups, normalize):
-    """Return spreads at mean 0 and standard deviation 1 in each group."""
-    n_groups = int(groups.max(initial=-1)) + 1
-    counts = np.maximum(np.bincount(groups, minlength=n_groups), 1)
-    mean = np.bincount(groups, spreads, n_groups) / counts
-    centred = spreads - mean[groups]
-    std = np.sqrt(np.bincount(groups, centred**2, n_groups) / counts)
-    varies = std > SAME * np.abs(mean)
-    several = counts > 1
-    is_moving = several.any() and (mean[several] > 0).all()
-    if normalize == "class" and is_moving and not varies[several].any():
-        raise ValueError(
-            "the gradients of all rows of a class have the same spread, as those of "
-            "the logits of a linear model, so that normalize='class' would divide 0 by "
-            "0. Take gradients of the probabilities, or normalize='dataset' or None."
-        )
-    scale = np.where(varies, std, 1.0)[groups]
-    return np.where(varies[groups], centred / scale, 0.0)
 
 
 def tracin_self_influence(gradient_norms, lr=1.0):

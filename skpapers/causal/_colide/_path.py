@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skpapers.causal._bic_search import _precedence, agreeing_order
+from skpapers.causal._bic_search import agreeing_order, precedence
 from skpapers.causal._kernels import colide as kernels
 from skpapers.causal._order_search import make_search
 from skpapers.causal._sparsify import refit_ols, sparsify
@@ -373,7 +373,7 @@ def search_order_of(C, equal, allowed, required):
             order = start
         else:
             break
-    return agreeing_order(order, _precedence(allowed, required))
+    return agreeing_order(order, precedence(allowed, required))
 
 
 def search_start(score, required):

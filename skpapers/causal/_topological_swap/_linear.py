@@ -328,14 +328,11 @@ def learn_by_bic(learner, C, n_samples, columns):
 def learn_by_evidence(learner, C, n_samples, columns):
     """Learn with equal and with unequal noise variances; keep the lower BIC."""
     graph = learn_by_bic(learner, C, n_samples, columns)
-    reason = None
     if n_samples <= len(C) or len(dependent_columns(C)):
-        reason = (
-            "'bic': the covariance is singular, so regressions on all predecessors "
-            "leave no residuals to compare."
-        )
-    if reason is not None:
-        graph.attributes["loss_choice"] = {"reason": reason}
+        graph.attributes["loss_choice"] = {
+            "reason": "'bic': the covariance is singular, so regressions on all "
+            "predecessors leave no residuals to compare."
+        }
         return graph
     ordered, evidence = learn_by_order(learner, C, n_samples, columns, "squared")
     n_edges = np.count_nonzero(ordered.adjacency)

@@ -9,7 +9,7 @@ from warnings import warn
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skpapers.causal._bic_search import _precedence, agreeing_order
+from skpapers.causal._bic_search import agreeing_order, precedence
 from skpapers.causal._general_losses import search_insertions
 from skpapers.causal._knowledge import edge_knowledge, restrict_knowledge
 from skpapers.utils._callbacks import reported
@@ -46,7 +46,7 @@ def complete_graph(order):
 def search_moves(learner, fits, starts, allowed, required):
     """Return the order of the best search of all starts, and what is told of it."""
     # what is allowed one way only is a good start, but a bad one for all
-    precedes = [_precedence(allowed, required)] + [required] * (len(starts) - 1)
+    precedes = [precedence(allowed, required)] + [required] * (len(starts) - 1)
     best = start_score = None
     for r in reported(learner, range(len(starts)), "start"):
         found = search_insertions(

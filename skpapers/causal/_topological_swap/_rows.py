@@ -100,10 +100,8 @@ def learn_by_logistic(learner, C, n_samples, columns, X, weight):
         parents = {j: fits(j, frozenset(p))[1] for j, p in predecessors.items()}
         W = dense.weights(parents, d)[0]
     automatic = 0.3 if learner.sparsifier == "threshold" else 0.0
-    W = cut_weights(
-        learner, np.where(required & (W == 0), TINY, W), automatic, required
-    )
-    W, intercept = dense.weights(parents_of(W), d)
+    graph = (cut_weights(learner, W, automatic) != 0) | required
+    W, intercept = dense.weights(parents_of(graph), d)
     W[required & (W == 0)] = TINY
     noise = X - expit(X @ W + intercept)
     noise_std = np.sqrt(np.average(noise**2, axis=0, weights=weight))

@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
-from skpapers.data_selection._accumulators import LOG_TINY, Information
+from skpapers.data_selection._accumulators import Information
 from skpapers.data_selection._checkpoints import (
     fit_transformers,
     iter_checkpoints,
@@ -19,6 +19,7 @@ from skpapers.data_selection._checkpoints import (
     transform_rows,
 )
 from skpapers.data_selection._chunks import count_rows, passes, take_rows
+from skpapers.data_selection._labelled import LOG_TINY
 from skpapers.data_selection._runs import Job, light_copy
 from skpapers.data_selection._scorers._base import BaseScorer
 from skpapers.data_selection._table import draw_seeds
