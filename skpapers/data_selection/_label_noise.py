@@ -229,6 +229,6 @@ def _sharpened(q, T, codes):
         sharp /= sharp.sum(axis=1, keepdims=True)
         stated = (sharp * T[:, codes].T).sum(axis=1)
         likelihood = np.log(np.maximum(stated, 1e-300)).mean()
-        if likelihood > best[0]:
+        if likelihood > best[0] + 1e-9:  # rounding must not decide between ties
             best = likelihood, sharp
     return best[1]
