@@ -3,8 +3,8 @@
 
 The families are loaded when they are first touched, so that ``import skpapers`` costs
 nothing: ``skpapers.causal``, ``skpapers.data_selection``, ``skpapers.datasets``,
-``skpapers.linear_model``, ``skpapers.metrics``, ``skpapers.optim``,
-``skpapers.policy``, ``skpapers.solvers``, ``skpapers.utils``.
+``skpapers.linear_model``, ``skpapers.metrics``, ``skpapers.offline_optimization``,
+``skpapers.optim``, ``skpapers.policy``, ``skpapers.solvers``, ``skpapers.utils``.
 """
 
 from importlib import import_module
@@ -17,6 +17,7 @@ _SUBPACKAGES = (
     "datasets",
     "linear_model",
     "metrics",
+    "offline_optimization",
     "optim",
     "policy",
     "solvers",
