@@ -2,11 +2,20 @@
 """Better designs from a fixed table of past experiments."""
 
 from skpapers.offline_optimization._logit_encoder import LogitEncoder
-
 from skpapers.offline_optimization._regressor import SharpnessRegularizedRegressor
+from skpapers.offline_optimization._tuning import (
+    QuantileShiftSplit,
+    spearman_scorer,
+    top_k_mean_scorer,
+)
 
-__all__ = ["LogitEncoder", "SharpnessRegularizedRegressor"]
-
+__all__ = [
+    "LogitEncoder",
+    "QuantileShiftSplit",
+    "SharpnessRegularizedRegressor",
+    "spearman_scorer",
+    "top_k_mean_scorer",
+]
 
 _ON_TORCH = {  # loaded when they are touched, since they import torch
     "SharpnessMixin": "_sharp_net",
