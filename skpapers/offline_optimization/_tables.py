@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tables of any kind, taken apart into columns and put together again.
+
+What is remembered of a table are plain numbers, strings and lists, so that it persists
+with the estimator that has read it.
+"""
+
+from numbers import Integral
+
+import numpy as np
+
+from skpapers.utils._optional import import_optional
+from skpapers.utils._sklearn import safe_indexing
+
+FLOAT = "float64"
+
+
+def library_of(X):
+    """Return "pandas" or "polars" for their frames and "numpy" for all else."""
+    name = type(X).__module__.partition(".")[0]
+    return name if name in ("pandas", "polars") and hasattr(X, "columns") else "numpy"
+
+
+class TableForm:
+    """What is needed to build a table like a given one.
+
+    Parameters
+    ----------
+    X : array-like, pandas.DataFrame or polars.DataFrame of shape (n, d)
+        A table.
+
+    Attributes
+    ----------
+    library : {"numpy", "pandas", "polars"}
+        Kind of container.
+    names : list or None
+        Names of the columns of a frame.
+    dtypes : list of dict
+        "name" of each column's dtype, and for frames' categorical columns the list
+        "categories" and whether they are "ordered".
+    dtype : str or None
+        dtype of an array; None for frames.
+    """
+
+    def __init__(self, X):
+        self.library = library_of(X)
+        if self.library == "numpy":
+            X = np.asarray(X)
+            self.names, self.dtype = None, X.dtype.str
+            self.dtypes = [{"name": _inferred(X[:, j])} for j in range(X.shape[1])]
+        else:
+            self.names, self.dtype = list(X.columns), None
+            describe = _pandas_dtype if self.library == "pandas" else _polars_dtype
+            self.dtypes = [describe(dtype) for dtype in X.dtypes]
+
+    @property
+    def n_columns(self):
+        """Number of columns."""
+        return len(self.dtypes)
+
+    def name_of(self, j):
+        """Return how messages call a column."""
+        return repr(self.names[j]) if self.names is not None else f"at index {j}"
+
+    def index_of(self, column):
+        """Return the index of a column given by name or index."""
+        if isinstance(column, str):
+            if self.names is None:
+                raise ValueError(f"X has no column names, so {column!r} is no column.")
+            if column not in self.names:
+                raise ValueError(f"X has no column {column!r}.")
+            return self.names.index(column)
+        if isinstance(column, Integral) and not isinstance(column, bool):
+            if -self.n_columns <= column < self.n_columns:
+                return int(column) % self.n_columns
+            raise ValueError(f"X has {self.n_columns} columns, none at {column}.")
+        raise ValueError(f"A column is given by name or index, not as {column!r}.")
+
+    def number_type(self, j):
+        """Return the NumPy dtype of a column of numbers, None for anything else."""
+        return _number_type(self.dtypes[j]["name"])
+
+    def build(self, columns):
+        """Return a table of the same kind.
+
+        Parameters
+        ----------
+        columns : list of ndarray or list
+            Values of the columns: arrays of numbers, or lists of other values.
+        """
+        if self.library == "numpy":
+            return self._build_array(columns)
+        library = import_optional(self.library, extra="frames", needed_by="suggest")
+        build = _build_pandas if self.library == "pandas" else _build_polars
+        return build(library, columns, self.names, self.dtypes)
+
+    def _build_array(self, columns):
+        dtype = np.dtype(self.dtype)
+        if dtype.kind in "biuf":
+            types = [np.asarray(column).dtype for column in columns]
+            kept = all(np.can_cast(found, dtype) for found in types)
+            return np.column_stack(columns).astype(dtype if kept else FLOAT)
+        table = np.empty((len(columns[0]), len(columns)), dtype=object)
+        for j, column in enumerate(columns):
+            table[:, j] = column.tolist() if isinstance(column, np.ndarray) else column
+        return table.astype(dtype.kind) if dtype.kind in "US" else table
+
+
+def column_values(X, j):
+    """Return the values of a column as a list of Python objects."""
+    column = safe_indexing(X, j, axis=1)
+    return column.to_list() if hasattr(column, "to_list") else column.tolist()
+
+
+def _number_type(name):
+    """Return the NumPy dtype of a column of numbers by the name of any library."""
+    plain = name.partition("[")[0].lower()  # nullable, or backed by arrow
+    plain = {"boolean": "bool", "double": FLOAT, "float": "float32"}.get(plain, plain)
+    try:
+        dtype = np.dtype(plain)
+    except TypeError:
+        return None
+    return dtype.name if dtype.kind in "biuf" and dtype.itemsize <= 8 else None
+
+
+def _inferred(column):
+    """Return the dtype of a column of an array, that of its objects if they agree."""
+    if column.dtype.kind != "O":
+        return column.dtype.str if column.dtype.kind in "USMm" else column.dtype.name
+    kinds = {type(value) for value in column.tolist()}
+    for kind in (bool, int, float):
+        if kinds == {kind}:
+            return np.dtype(kind).name
+    return "object"
+
+
+def _pandas_dtype(dtype):
+    if hasattr(dtype, "categories"):
+        known = dtype.categories.tolist()
+        return {"name": "category", "categories": known, "ordered": bool(dtype.ordered)}
+    return {"name": str(dtype)}
+
+
+def _polars_dtype(dtype):
+    name = dtype.base_type().__name__
+    if name == "Enum":
+        return {"name": name, "categories": dtype.categories.to_list()}
+    return {"name": name}
+
+
+def _build_pandas(pd, columns, names, dtypes):
+    def series(values, dtype):
+        if "categories" in dtype:
+            kind = pd.CategoricalDtype(dtype["categories"], dtype["ordered"])
+            return pd.Series(values, dtype=kind)
+        name = dtype["name"]
+        is_kept = isinstance(values, list) or _is_within(values, _number_type(name))
+        return pd.Series(values).astype(name) if is_kept else pd.Series(values)
+
+    parts = [series(*pair) for pair in zip(columns, dtypes, strict=True)]
+    frame = pd.concat(parts, axis=1)
+    frame.columns = names
+    return frame
+
+
+def _build_polars(pl, columns, names, dtypes):
+    def series(name, values, dtype):
+        kind = getattr(pl, dtype["name"])
+        if "categories" in dtype:
+            kind = kind(dtype["categories"])
+        is_kept = isinstance(values, list) or _is_within(
+            values, _number_type(dtype["name"])
+        )
+        column = pl.Series(name, values)
+        return column.cast(kind) if is_kept else column
+
+    parts = zip(names, columns, dtypes, strict=True)
+    return pl.DataFrame([series(*part) for part in parts])
+
+
+def _is_within(values, dtype):
+    """Tell whether a dtype holds numbers of an array; of Decimals and such, any."""
+    return dtype is None or np.can_cast(values.dtype, dtype)
