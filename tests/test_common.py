@@ -37,6 +37,11 @@ SMALL: dict[str, dict] = {
     },
     "StabilityDAG": {"n_bootstraps": 3},
     "TargetSurrogateClassifier": {"alpha": 0.01},  # some tables are separable
+    "SharpnessRegularizedRegressor": {
+        "hidden_layer_sizes": (16,),
+        "lr": 0.02,
+        "max_epochs": 30,
+    },
     "TopologicalSwapMLP": {"hidden": 3, "tol": 0.01, "max_steps": 50},
     "TracInScorer": {"epochs": 2, "n_checkpoints": 2},
     "VoGScorer": {"epochs": 2, "n_checkpoints": 2},
@@ -53,7 +58,7 @@ def _instance(name, cls):
 
 
 # What an estimator cannot be fitted without, where that is an optional package.
-NEEDED = {"TopologicalSwapMLP": "torch"}
+NEEDED = {"SharpnessRegularizedRegressor": "torch", "TopologicalSwapMLP": "torch"}
 
 
 def _installed(name):
