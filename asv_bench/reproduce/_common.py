@@ -264,7 +264,7 @@ def row(recipe, data, seeds, ours, peers=(), *, paper=None, n_samples=1000, goal
 def environment():
     """Return versions, machine and date."""
     versions = {}
-    for package in OWN_PACKAGES:
+    for package in (*OWN_PACKAGES, *(["torch"] if "torch" in sys.modules else [])):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
