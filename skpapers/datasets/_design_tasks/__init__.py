@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Design problems with a hidden true score."""
+
+from skpapers.datasets._design_tasks._base import DesignTask
+from skpapers.datasets._design_tasks._registry import (
+    list_design_tasks,
+    make_design_task,
+    make_offline_design,
+)
+
+__all__ = [
+    "DesignTask",
+    "list_design_tasks",
+    "make_design_task",
+    "make_offline_design",
+]
