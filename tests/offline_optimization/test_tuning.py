@@ -243,8 +243,8 @@ def test_in_grid_search_and_cross_validate(global_random_seed):
 def test_sees_what_k_folds_do_not(global_random_seed):
     """Neighbours are better within the table, the line is beyond it."""
     rng = np.random.default_rng(global_random_seed)
-    X = rng.uniform(0, 1, (300, 1))
-    y = X[:, 0] + 0.15 * np.sin(25 * X[:, 0]) + 0.02 * rng.standard_normal(300)
+    X = rng.uniform(0, 1, (300, 2))
+    y = X.sum(axis=1) + 0.3 * np.sin(12 * X[:, 0]) + 0.02 * rng.standard_normal(300)
     models = {
         "line": make_pipeline(StandardScaler(), PolynomialFeatures(1), Ridge(1e-3)),
         "neighbours": KNeighborsRegressor(5),
