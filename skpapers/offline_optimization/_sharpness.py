@@ -83,9 +83,11 @@ def sharpness_terms(h, again, weights, *, stacked, radius, hvp):
     norms = member_norms(a.values(), stacked)
     used = [weights[name] for name in a]
     if exact:
-        found = torch.autograd.grad(
-            norms.sum(), used, retain_graph=True, materialize_grads=True
-        )
+        found = [torch.zeros_like(p) for p in used]
+        if norms.requires_grad:  # else h is linear in the weights
+            found = torch.autograd.grad(
+                norms.sum(), used, retain_graph=True, materialize_grads=True
+            )
         slopes = dict(zip(a, found, strict=True))
         norms = norms.detach()
     else:
