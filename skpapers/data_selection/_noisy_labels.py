@@ -61,7 +61,8 @@ class NoisyLabelDetector(DocumentedEstimator):
           its ``hardness_``.
 
         None stands for ``ExtraTreesClassifier(500, bootstrap=True, oob_score=True,
-        min_samples_leaf=3)``, which needs no scaling and no second training.
+        min_samples_leaf=3)``, which needs no scaling and no second training; to search
+        over parameters ("scorer__epochs"), pass it or ``EL2NScorer()`` explicitly.
 
     contamination : "auto" or float, default="auto"
         Which share of the rows is suspect, in (0, 0.5]. "auto": with a classifier, the
@@ -168,6 +169,10 @@ class NoisyLabelDetector(DocumentedEstimator):
         "cv": ["cv_object"],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
+    }
+    _instead_of_none = {
+        "scorer": "EL2NScorer(), or ExtraTreesClassifier(500, bootstrap=True, "
+        "oob_score=True, min_samples_leaf=3), for which None stands,"
     }
 
     def __init__(

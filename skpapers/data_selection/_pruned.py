@@ -58,11 +58,13 @@ class PrunedClassifier(ScoredRows, ClassifierMixin, DocumentedEstimator):
     ----------
     estimator : estimator, default=None
         Classifier to train on the kept rows; it is cloned. None stands for
-        ``LogisticRegression(max_iter=1000)``.
+        ``LogisticRegression(max_iter=1000)``, to be passed explicitly in a search
+        over its parameters.
 
     scorer : scorer, default=None
         A scorer of this package, for example `EL2NScorer` or `ScoreBank`; it is cloned.
-        None stands for ``EL2NScorer()``. "random" and "stratified" do not fit it.
+        None stands for ``EL2NScorer()``; pass that explicitly to search over its
+        parameters ("scorer__epochs"). "random" and "stratified" do not fit it.
 
     keep : float or int, default=0.5
         Share of the rows in (0, 1], or their number.
@@ -164,6 +166,10 @@ class PrunedClassifier(ScoredRows, ClassifierMixin, DocumentedEstimator):
         **ScoredRows._parameter_constraints,
         "estimator": [HasMethods(["fit", "predict"]), None],
         "reweight": ["boolean", StrOptions({"prior", "inverse"})],
+    }
+    _instead_of_none = {
+        **ScoredRows._instead_of_none,
+        "estimator": "LogisticRegression(max_iter=1000)",
     }
 
     def __init__(

@@ -33,7 +33,8 @@ class InfluenceSampler(ScoredRows, DocumentedEstimator):
     ----------
     scorer : scorer, default=None
         A scorer of this package, for example `EL2NScorer` or `ScoreBank`; it is cloned.
-        None stands for ``EL2NScorer()``. "random" and "stratified" do not fit it.
+        None stands for ``EL2NScorer()``; pass that explicitly to search over its
+        parameters ("scorer__epochs"). "random" and "stratified" do not fit it.
 
     keep : float or int, default=0.5
         Share of the rows in (0, 1], or their number.

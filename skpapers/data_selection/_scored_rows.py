@@ -96,6 +96,7 @@ class ScoredRows:
         "random_state": ["random_state"],
         "memory": [str, HasMethods(["cache"]), None],
     }
+    _instead_of_none = {"scorer": "EL2NScorer()"}
 
     def _resolve_scorer(self):
         return EL2NScorer() if self.scorer is None else self.scorer

@@ -13,6 +13,39 @@ class DocumentedEstimator(BaseEstimator):
 
     _doc_link_module = "skpapers"
     _doc_link_template = DOC_URL + "/generated/{estimator_module}.{estimator_name}.html"
+    # by parameter: what to pass explicitly, instead of None, to reach its parameters
+    _instead_of_none: dict = {}
+
+    def set_params(self, **params):
+        """Set the parameters of this estimator, also those of estimators within.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name; ``<estimator>__<parameter>`` reaches into a parameter
+            that is an estimator.
+
+        Returns
+        -------
+        self : estimator instance
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter, or if the one that is reached into is None.
+        """
+        own = self.get_params(deep=False)
+        for name in params:
+            outer, nested, inner = name.partition("__")
+            if nested and outer in own and params.get(outer, own[outer]) is None:
+                instead = self._instead_of_none.get(outer, "an estimator")
+                raise ValueError(
+                    f"{name!r} cannot be set: {outer} of {type(self).__name__} is "
+                    f"None, which has no parameters. Pass {instead} as {outer} "
+                    f"explicitly, and set {inner!r} of that."
+                )
+        return super().set_params(**params)
 
 
 def all_or_nothing(fit):

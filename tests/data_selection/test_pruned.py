@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skpapers.data_selection import (
     EL2NScorer,
+    InfluenceSampler,
     NoisyLabelDetector,
     PrunedClassifier,
     pruning_curve,
@@ -380,3 +381,27 @@ def test_pruning_curve_at_equal_steps(table):
         pruning_curve(MODEL, SCORER, X, y, policies=["best"])
     with pytest.raises(ValueError, match="keep=1.5"):
         pruning_curve(MODEL, SCORER, X, y, keeps=[1.5])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name", "instead"),
+    [
+        (PrunedClassifier(), "scorer__epochs", r"Pass EL2NScorer\(\) as scorer"),
+        (PrunedClassifier(), "estimator__C", r"Pass LogisticRegression\(.* as est"),
+        (InfluenceSampler(), "scorer__epochs", r"Pass EL2NScorer\(\) as scorer"),
+        (NoisyLabelDetector(), "scorer__epochs", r"EL2NScorer\(\), or ExtraTrees"),
+        (EL2NScorer(), "estimator__alpha", "MLPClassifier"),
+    ],
+)
+def test_parameters_of_the_defaults_are_not_there(estimator, name, instead):
+    with pytest.raises(ValueError, match=instead):
+        estimator.set_params(**{name: 3})
+
+
+def test_a_grid_over_the_default_scorer(table):
+    with pytest.raises(ValueError, match=r"Pass EL2NScorer\(\) as scorer"):
+        GridSearchCV(PrunedClassifier(), {"scorer__epochs": [1, 2]}).fit(*table)
+    scorer = EL2NScorer(n_runs=1)
+    grid = {"scorer__epochs": [1, 2]}
+    search = GridSearchCV(PrunedClassifier(MODEL, scorer), grid, cv=2).fit(*table)
+    assert search.best_params_["scorer__epochs"] in (1, 2)

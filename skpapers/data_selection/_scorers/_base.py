@@ -97,6 +97,10 @@ class BaseScorer(CallbackSupportMixin, ScoreResults, DocumentedEstimator):
         "memory": [str, HasMethods(["cache"]), None],
         "verbose": ["verbose"],
     }
+    _instead_of_none = {
+        "estimator": "a classifier, such as MLPClassifier((100,), solver='sgd', "
+        "learning_rate_init=0.05),"
+    }
     _needs_gradients = False
     _shares_pass = True  # whether other scores can be filled by the same training
 
