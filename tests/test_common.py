@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import skops.io
 from sklearn.base import clone
+from sklearn.linear_model import Ridge
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -27,6 +28,7 @@ SMALL: dict[str, dict] = {
     "GraNdScorer": {"epochs": 2, "n_runs": 2},
     "InfluenceSampler": {"scorer": EL2NScorer(epochs=2, n_runs=2)},
     "NoisyLabelDetector": {"scorer": EL2NScorer(epochs=2, n_runs=2)},
+    "OfflineOptimizer": {"estimator": Ridge(), "search": "cmaes", "n_candidates": 8},
     "PVIScorer": {"epochs": 2, "n_runs": 2},
     "PrunedClassifier": {"scorer": EL2NScorer(epochs=2, n_runs=2)},
     "ScoreBank": {

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Better designs from a fixed table of past experiments."""
 
+from skpapers.offline_optimization._display import DesignDisplay
 from skpapers.offline_optimization._logit_encoder import LogitEncoder
+from skpapers.offline_optimization._optimizer import OfflineOptimizer
 from skpapers.offline_optimization._regressor import SharpnessRegularizedRegressor
 from skpapers.offline_optimization._tuning import (
     QuantileShiftSplit,
@@ -10,7 +12,9 @@ from skpapers.offline_optimization._tuning import (
 )
 
 __all__ = [
+    "DesignDisplay",
     "LogitEncoder",
+    "OfflineOptimizer",
     "QuantileShiftSplit",
     "SharpnessRegularizedRegressor",
     "spearman_scorer",

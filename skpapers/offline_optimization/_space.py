@@ -23,6 +23,7 @@ from skpapers.offline_optimization._logit_encoder import (
     logits_of,
 )
 from skpapers.offline_optimization._tables import TableForm, column_values
+from skpapers.utils._sklearn import safe_indexing
 
 SMOOTHING = 0.4  # of the logits
 UNKNOWN = -1
@@ -144,8 +145,13 @@ def _refuse_missing(values, name):
 
 def numbers_of(X, j, form):
     """Return a column as finite float64 numbers."""
+    column = safe_indexing(X, j, axis=1)
+    values = column if isinstance(column, np.ndarray) else column.to_numpy()
+    if values.dtype.kind not in "biuf":  # nullable, of objects, or no numbers
+        values = column_values(X, j)
+        _refuse_missing(values, form.name_of(j))
     try:
-        values = np.asarray(column_values(X, j), dtype=np.float64)
+        values = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"Column {form.name_of(j)} holds something else than numbers; name it in "
@@ -312,7 +318,8 @@ def _narrow(bound, dtype, inwards):
         return bound
     largest = float(np.finfo(dtype).max)
     near = dtype.type(np.clip(bound, -largest, largest))
-    if (float(near) - bound) * inwards < 0:
+    is_outside = float(near) < bound if inwards > 0 else float(near) > bound
+    if is_outside:
         near = np.nextafter(near, dtype.type(inwards))
     return float(near)
 
@@ -330,6 +337,8 @@ class DesignSpace:
 
     Attributes
     ----------
+    training : ndarray of shape (n, n_parts)
+        Code of the training rows.
     n_parts : int
         Columns of the code.
     n_coordinates : int
@@ -351,7 +360,7 @@ class DesignSpace:
         numeric = [j for j in range(form.n_columns) if j not in taken]
         self.categories = [Category(X, *pair_of(group, form)) for group in groups]
         self._lay_out(numeric)
-        code = self.read(X)
+        self.training = code = self.read(X)
         self._limit(code, numeric, bounds, bounds_margin, integers)
         self.mean, self.scale = np.zeros(self.n_coordinates), 1.0
         raw = self.encode(code)
@@ -379,6 +388,8 @@ class DesignSpace:
                 start += category.n_categories - 1
         self.categories = ordered
         self.n_parts, self.n_coordinates = len(parts), start
+        if start == 0:
+            raise ValueError("X has a single category in each column: no choice.")
 
     def _limit(self, code, numeric, bounds, margin, integers):
         """Find the smallest and largest value of each column of numbers."""
