@@ -204,13 +204,15 @@ def test_hopeless_cells_are_not_begun(reproduce):
     growth = learners.expected(cells, cells["EV", 100, "DAGMA"]) / 30.0
     assert growth == pytest.approx(2 ** (np.log(30) / np.log(2.5)))
     assert learners.next_run(cells)
+    assert cells["EV", 50, "DAGMA"].note == learners.OVER  # five of 30 s
+    assert cells["EV", 50, "DAGMA"].entry()["measures"]["SHD"] == 1
     assert cells["EV", 100, "DAGMA"].note == learners.EXPECTED
     assert learners.expected(cells, cells["EV", 200, "DAGMA"]) == np.inf
 
 
 def test_one_smaller_size_does_not_judge_a_cell(reproduce, tmp_path):
     learners = reproduce("learners")
-    cells = fitted_cells(learners, {(20, "GOLEM-EV"): 100.0, (20, "BOSS"): 0.5})
+    cells = fitted_cells(learners, {(20, "GOLEM-EV"): 20.0, (20, "BOSS"): 0.5})
     cells["EV", 50, "BOSS"].note = learners.OVER
     learners.next_run(cells)
     for d in (50, 100, 200):  # a power law has two unknowns

@@ -190,10 +190,10 @@ def spread_words(values, n_draws, brief):
 def place(entry, measure, n_draws, brief=False):
     """Return the mean of a measure (None for a dash) and what its cell shows."""
     note = entry.get("note")
-    if note not in REASONS:
+    if note not in REASONS and not entry["seeds"]:
         star = "\N{ASTERISK}" if note.startswith("expected") else ""
-        limit = note.partition("> ")[2].partition(" ")[0]
-        return None, (f"> {limit}" if measure == CPU else EMPTY) + star
+        limit = float(note.partition("> ")[2].partition(" ")[0]) / n_draws
+        return None, (f"> {limit:.0f}" if measure == CPU else EMPTY) + star
     if measure == CPU:
         mean = entry["cpu_seconds"]
         shown = seconds(mean)
@@ -203,7 +203,7 @@ def place(entry, measure, n_draws, brief=False):
         mean = entry["measures"].get(measure)
         values = entry["draws"].get(measure)
         shown = spread_words(values, n_draws, brief) if values else EMPTY
-    return mean, shown if mean is not None else REASONS[note] or EMPTY
+    return mean, shown if mean is not None else REASONS.get(note) or EMPTY
 
 
 def learners_of(rows):
