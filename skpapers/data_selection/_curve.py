@@ -5,6 +5,8 @@ In each fold the scorer is fitted once; all shares and policies use its scores, 
 trainings of the classifier the same seeds, so that differences are paired.
 """
 
+from numbers import Real
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import check_scoring
@@ -12,7 +14,12 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from skpapers.data_selection._scored_rows import cut_rows, read_rows_and_labels
+from skpapers.data_selection._scored_rows import (
+    check_scorer,
+    cut_rows,
+    read_rows_and_labels,
+    refuse_bare_module,
+)
 from skpapers.data_selection._scorers import EL2NScorer
 from skpapers.data_selection._selection import SAMPLING, Rule, choose
 from skpapers.data_selection._table import SEED_MAX
@@ -52,8 +59,8 @@ def pruning_curve(
     y : array-like of shape (n_samples,)
         Labels.
 
-    keeps : sequence of float, default=(0.1, 0.3, 0.5, 0.7, 0.9)
-        Shares of the rows to keep.
+    keeps : float or sequence of float, default=(0.1, 0.3, 0.5, 0.7, 0.9)
+        Shares of the rows to keep, in (0, 1].
 
     policies : sequence of str, or dict of str to dict, default=("hardest",)
         Policies of `select_samples`, or names with its arguments, such as
@@ -93,6 +100,8 @@ def pruning_curve(
     ValueError
         If a share is not in (0, 1], a policy is unknown, or ``equal_steps`` names no
         number.
+    TypeError
+        If ``scorer`` is a classifier, or a torch module, without a scorer around it.
 
     See Also
     --------
@@ -128,6 +137,7 @@ def pruning_curve(
     hardest 3 0.97
     """
     rules = _rules(policies, keeps)
+    refuse_bare_module("pruning_curve", scorer)
     # pipelines and searches have columns of their own: another one knows them
     X, y = read_rows_and_labels(EL2NScorer(), X, y)
     rng = check_random_state(random_state)
@@ -160,13 +170,20 @@ def pruning_curve(
 
 def _rules(policies, keeps):
     """Return named rules, all rows and random ones first."""
+    shares = [keeps] if np.ndim(keeps) == 0 else list(keeps)
+    for keep in shares:
+        if not (isinstance(keep, Real) and 0 < keep <= 1):
+            raise ValueError(
+                f"keep={keep!r} in keeps: for pruning_curve keep is a share of the "
+                "training rows, in (0, 1], not a number of rows."
+            )
     if isinstance(policies, str):
         policies = [policies]
     if not isinstance(policies, dict):
         policies = {policy: {"policy": policy} for policy in policies}
     rules = [("all", Rule(1.0))]
     for name, options in {"random": {"policy": "random"}, **policies}.items():
-        rules += [(name, Rule(**{**options, "keep": float(keep)})) for keep in keeps]
+        rules += [(name, Rule(**{**options, "keep": float(keep)})) for keep in shares]
     return rules
 
 
@@ -183,7 +200,9 @@ def _seeded(estimator, seed):
 
 def _hardness(scorer, X, y, seed):
     scorer = clone(EL2NScorer() if scorer is None else scorer)
-    return _seeded(scorer, seed).fit(X, y).hardness_
+    fitted = _seeded(scorer, seed).fit(X, y)
+    check_scorer(fitted)
+    return fitted.hardness_
 
 
 def _model(estimator, seed, equal_steps, share):

@@ -39,7 +39,11 @@ from skpapers.data_selection._label_noise import (
 )
 from skpapers.data_selection._models._base import is_torch
 from skpapers.data_selection._runs import predict_with
-from skpapers.data_selection._scored_rows import cut_rows, read_rows_and_labels
+from skpapers.data_selection._scored_rows import (
+    cut_rows,
+    read_rows_and_labels,
+    refuse_bare_module,
+)
 from skpapers.data_selection._scorers import EL2NScorer, PVIScorer
 from skpapers.data_selection._selection import Rule, choose
 from skpapers.data_selection._table import SEED_MAX, check_routing
@@ -160,7 +164,8 @@ class NoisyLabelDetector(DocumentedEstimator):
     """
 
     _parameter_constraints = {
-        "scorer": [HasMethods(["fit"]), None],
+        # bare torch modules are accepted here to be refused with a hint
+        "scorer": [HasMethods(["fit"]), HasMethods(["named_parameters"]), None],
         "contamination": [
             StrOptions({"auto"}),
             Interval(Real, 0, 0.5, closed="right"),
@@ -229,8 +234,10 @@ class NoisyLabelDetector(DocumentedEstimator):
             If ``y`` is no set of classes, or if ``contamination="auto"`` and the scorer
             has no probabilities.
         TypeError
-            If ``scorer`` is neither a classifier with probabilities nor a scorer.
+            If ``scorer`` is neither a classifier with probabilities nor a scorer; a
+            torch module has to be wrapped by one.
         """
+        refuse_bare_module(type(self).__name__, self.scorer)
         X, y = read_rows_and_labels(self, X, y)
         check_routing(fit_params)
         params = process_routing(self, "fit", **fit_params).scorer.fit

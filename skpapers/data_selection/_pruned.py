@@ -27,6 +27,7 @@ from skpapers.data_selection._scored_rows import (
     ScoredRows,
     cut_rows,
     read_rows_and_labels,
+    refuse_bare_module,
 )
 from skpapers.data_selection._selection import inverse_weights
 from skpapers.utils._estimator import DocumentedEstimator, all_or_nothing
@@ -229,12 +230,15 @@ class PrunedClassifier(ScoredRows, ClassifierMixin, DocumentedEstimator):
         ValueError
             If ``y`` is no set of classes, ``keep`` more than there are rows, or if the
             classifier takes no weights and ``reweight`` asks for them.
+        TypeError
+            If ``scorer`` is no scorer: a classifier, or a torch module, by itself.
 
         Warns
         -----
         DataConditionWarning
             As of `select_samples`.
         """
+        refuse_bare_module(type(self).__name__, self.scorer)
         X, y = read_rows_and_labels(self, X, y)
         for_estimator, for_scorer = self._route(fit_params)
         _check_weights(for_estimator, len(y))

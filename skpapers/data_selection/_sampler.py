@@ -16,6 +16,7 @@ from skpapers.data_selection._scored_rows import (
     ScoredRows,
     cut_rows,
     read_rows_and_labels,
+    refuse_bare_module,
 )
 from skpapers.data_selection._selection import inverse_weights
 from skpapers.data_selection._table import check_routing
@@ -178,12 +179,15 @@ class InfluenceSampler(ScoredRows, DocumentedEstimator):
         ------
         ValueError
             If ``y`` is no set of classes, or ``keep`` more than there are rows.
+        TypeError
+            If ``scorer`` is no scorer: a classifier, or a torch module, by itself.
 
         Warns
         -----
         DataConditionWarning
             As of `select_samples`.
         """
+        refuse_bare_module(type(self).__name__, self.scorer)
         X, y = read_rows_and_labels(self, X, y)
         check_routing(fit_params)
         routed = process_routing(self, "fit", **fit_params) if fit_params else None

@@ -7,7 +7,7 @@ Scoring is a function of its own of the scorer's parameters and the rows, so tha
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.utils import (
     assert_all_finite,
     check_random_state,
@@ -24,6 +24,7 @@ from sklearn.utils.validation import (
 
 from skpapers.data_selection._chunks import refuse_lazy_frame
 from skpapers.data_selection._fingerprint import fingerprint
+from skpapers.data_selection._models._base import is_torch
 from skpapers.data_selection._scorers import EL2NScorer
 from skpapers.data_selection._selection import (
     RULE_CONSTRAINTS,
@@ -87,11 +88,33 @@ def read_rows_and_labels(owner, X, y):
     return X, y
 
 
+def refuse_bare_module(owner_name, scorer):
+    """Raise for a torch module where a scorer is wanted."""
+    if is_torch(scorer) and not hasattr(scorer, "fit"):
+        raise TypeError(
+            f"scorer of {owner_name} is a torch module ({type(scorer).__name__}), "
+            "which does not train itself: pass EL2NScorer(net), or another scorer of "
+            "skpapers.data_selection around it."
+        )
+
+
+def check_scorer(fitted):
+    """Raise for what is no scorer, once it is fitted."""
+    if not hasattr(fitted, "hardness_"):
+        name = type(fitted).__name__
+        hint = f" Pass EL2NScorer({name}(...))." if is_classifier(fitted) else ""
+        raise TypeError(
+            f"scorer={name} is no scorer of skpapers.data_selection: it has no "
+            f"hardness_ after fit.{hint}"
+        )
+
+
 class ScoredRows:
     """Estimators that score the rows and keep some of them."""
 
     _parameter_constraints: dict = {
-        "scorer": [HasMethods(["fit"]), None],
+        # bare torch modules are accepted here to be refused with a hint
+        "scorer": [HasMethods(["fit"]), HasMethods(["named_parameters"]), None],
         **RULE_CONSTRAINTS,
         "random_state": ["random_state"],
         "memory": [str, HasMethods(["cache"]), None],
@@ -132,11 +155,7 @@ class ScoredRows:
         key = None if self.memory is None else fingerprint(scorer)
         train = check_memory(self.memory).cache(fit_scorer, ignore=["scorer"])
         fitted = train(scorer, X, y, params, key)
-        if not hasattr(fitted, "hardness_"):
-            raise TypeError(
-                f"scorer={type(fitted).__name__} is no scorer of "
-                "skpapers.data_selection: it has no hardness_ after fit."
-            )
+        check_scorer(fitted)
         return fitted
 
     def _prior_weights(self, codes):

@@ -305,6 +305,8 @@ def test_a_failed_fit_changes_nothing(table):
     np.testing.assert_array_equal(pruned.predict(X), before)
     with pytest.raises(TypeError, match="no hardness_"):
         PrunedClassifier(MODEL, NoisyLabelDetector(MODEL)).fit(X, y)
+    with pytest.raises(TypeError, match=r"EL2NScorer\(LogisticRegression\("):
+        PrunedClassifier(MODEL, MODEL).fit(X, y)
 
 
 def test_pruning_by_hardness_beats_chance_on_digits(global_random_seed):
@@ -379,8 +381,20 @@ def test_pruning_curve_at_equal_steps(table):
             pruning_curve(MODEL, SCORER, X, y, equal_steps=bad)
     with pytest.raises(ValueError, match="policy must be one of"):
         pruning_curve(MODEL, SCORER, X, y, policies=["best"])
-    with pytest.raises(ValueError, match="keep=1.5"):
-        pruning_curve(MODEL, SCORER, X, y, keeps=[1.5])
+    for keeps in ([1.5], [50], 50, [0.5, 0.0], [np.nan], ["half"]):
+        with pytest.raises(ValueError, match=r"keep is a share .* \(0, 1\]"):
+            pruning_curve(MODEL, SCORER, X, y, keeps=keeps)
+
+
+def test_pruning_curve_of_one_share_and_of_no_scorer(table):
+    X, y = table
+    options = {"cv": 2, "n_draws": 1}
+    one = pruning_curve(MODEL, SCORER, X, y, keeps=0.5, **options)
+    assert set(one["keep"]) == {1.0, 0.5}
+    judges = (MODEL, r"EL2NScorer\("), (NoisyLabelDetector(MODEL), "fit.$")
+    for judge, words in judges:
+        with pytest.raises(TypeError, match=f"is no scorer .*{words}"):
+            pruning_curve(MODEL, judge, X, y, keeps=[0.5], **options)
 
 
 @pytest.mark.parametrize(

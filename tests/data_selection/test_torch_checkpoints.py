@@ -476,3 +476,17 @@ def test_nets_judge_labels_of_any_kind(table):
     np.testing.assert_array_equal(
         scores(sides, binary), scores(np.array(["no", "yes"])[y.clip(0, 1)], binary)
     )
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda net, X, y: ds.NoisyLabelDetector(net).fit(X, y),
+        lambda net, X, y: ds.InfluenceSampler(net).fit(X, y),
+        lambda net, X, y: ds.PrunedClassifier(scorer=net).fit(X, y),
+        lambda net, X, y: ds.pruning_curve(skorch_net(), net, X, y),
+    ],
+)
+def test_a_module_alone_is_no_scorer(table, fit):
+    with pytest.raises(TypeError, match=r"torch module \(Net\).*EL2NScorer\(net\)"):
+        fit(Net(), *table)
