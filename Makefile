@@ -1,6 +1,6 @@
 # Every target makes the virtual environment that it needs; nothing to install before.
 PYTHON ?= python3
-EXTRAS ?= test,torch,dask
+EXTRAS ?= test,torch,dask,offline,search
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 # A cached kernel is not rebuilt when a kernel that it calls changes in another file, so
 # the cache is named after the content of all of them.
@@ -8,7 +8,7 @@ KERNELS := $(sort $(wildcard skpapers/*/_kernels.py skpapers/*/_kernels/*.py skp
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv-numba-cache/$(shell cat $(KERNELS) | cksum | cut -d' ' -f1)
 PYTEST := SCIPY_ARRAY_API=1 $(ONE_THREAD) .venv/bin/python -m pytest -q
 
-.PHONY: demo test test-oldest test-nojit test-all lint doc bench bench-causal-env bench-solvers-env bench-linear-env bench-data-env bench-pydvl-env bench-offline-env reproduce clean
+.PHONY: environments demo test test-oldest test-nojit test-all lint doc bench bench-causal-env bench-solvers-env bench-linear-env bench-data-env bench-pydvl-env bench-offline-env reproduce clean
 
 # --- environments -------------------------------------------------------------------
 define environment
@@ -72,6 +72,9 @@ endef
 	touch $@
 
 comma := ,
+
+# all that the checks need, before them: pip waits for the network more than it computes
+environments: .venv/ready .venv-oldest/ready .venv-lint/ready .venv-demo/ready .venv-doc/ready
 
 # --- the main job -------------------------------------------------------------------
 demo: .venv-demo/ready
