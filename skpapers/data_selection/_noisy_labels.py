@@ -10,10 +10,10 @@ Two ways to a suspicion of each row:
 
 Where to cut: a given share, or ("auto") the rows whose label is more probably wrong
 than right, or, for a scorer, those whose predicted label differs and whose probability
-of the given label is below the mean of its class. The classifiers of a scorer have seen
-the labels, so that probabilities of wrong labels come out too small for the first rule;
-the second one, on the other hand, calls every hard row wrong if its classifier has not
-seen the label.
+of the given label is below the mean of its class. The classifiers of a scorer, unless
+it has folds, have seen the labels, so that probabilities of wrong labels come out too
+small for the first rule; the second one, on the other hand, calls every hard row wrong
+if its classifier has not seen the label.
 """
 
 import warnings
@@ -33,6 +33,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.parallel import Parallel, delayed
 
 from skpapers.data_selection._checkpoints import last_step
+from skpapers.data_selection._chunks import count_rows, take_rows
 from skpapers.data_selection._label_noise import (
     label_noise_matrix,
     wrong_label_scores,
@@ -70,9 +71,10 @@ class NoisyLabelDetector(DocumentedEstimator):
 
     contamination : "auto" or float, default="auto"
         Which share of the rows is suspect, in (0, 0.5]. "auto": with a classifier, the
-        rows that are more probably wrong than right. With a scorer, those where the
-        mean of the classifiers' probabilities is largest for another label, and that of
-        the given label is below its mean over the class.
+        rows that are more probably wrong than right, also with `PVIScorer` and ``cv``.
+        With another scorer, those where the mean of the classifiers' probabilities is
+        largest for another label, and that of the given label is below its mean over
+        the class.
 
     by : {"dataset", "class"}, default="dataset"
         Whether a ``contamination`` is a share of all rows or of each class.
@@ -109,8 +111,9 @@ class NoisyLabelDetector(DocumentedEstimator):
         Most probable label of each row.
 
     probabilities_ : ndarray of shape (n_samples, n_classes)
-        Probabilities that this comes from: by other rows with a classifier, mean over
-        the trainings with a scorer (which have seen the labels).
+        Probabilities that this comes from: by other rows with a classifier; with a
+        scorer the mean over its trainings, which have seen the labels, or, for
+        `PVIScorer` with ``cv``, are those of other folds.
 
     noise_matrix_ : ndarray of shape (n_classes, n_classes)
         Estimated probability of each label (columns) where a class (rows) is true.
@@ -285,7 +288,7 @@ class NoisyLabelDetector(DocumentedEstimator):
                 "of skpapers.data_selection with one score a row."
             )
         self.scores_ = hardness
-        p = mean_probabilities(self.scorer_, X, self.classes_)
+        p, held_out = mean_probabilities(self.scorer_, X, self.classes_)
         if p is None and self.contamination == "auto":
             raise ValueError(
                 "contamination='auto' needs the probabilities of the classifiers, "
@@ -295,7 +298,11 @@ class NoisyLabelDetector(DocumentedEstimator):
         if p is not None:
             self._remember(p)
             self.noise_matrix_ = label_noise_matrix(y, p, classes=self.classes_)
-            self._auto = below_self_confidence(codes, p)
+            if held_out:
+                known = {"noise_matrix": self.noise_matrix_, "classes": self.classes_}
+                self._auto = wrong_label_scores(y, p, **known) > 0.5
+            else:
+                self._auto = below_self_confidence(codes, p)
         self.label_quality_ = _quality(self.scorer_, codes)
 
     def _remember(self, p):
@@ -463,26 +470,42 @@ def mean_probabilities(scorer, X, classes):
     scorer : scorer
         Fitted; also one that holds others.
     X : array-like of shape (n_samples, n_features)
-        Rows.
+        The rows that it was fitted to.
     classes : ndarray of shape (n_classes,)
         Sorted labels.
 
     Returns
     -------
-    ndarray of shape (n_samples, n_classes) or None
+    p : ndarray of shape (n_samples, n_classes) or None
         The probabilities; None if nothing was kept.
+    held_out : bool
+        Whether all of them are by classifiers that have not seen the row.
     """
     scorers = getattr(scorer, "scorers_", {"": scorer}).values()
     if len(classes) < 2:
-        return np.ones((len(scorer.scores_), len(classes)))
-    found = [
-        predict_with(part, inner._read_rows(X), classes)
+        return np.ones((len(scorer.scores_), len(classes))), True
+    records = [
+        (record, inner)
         for inner in scorers
         for record in getattr(inner, "checkpoints_", [])
-        for part in record.get("folds", [record])
-        if part.get("models")
+        if record.get("models") or record.get("folds")
     ]
-    return np.mean(found, axis=0) if found else None
+    if not records:
+        return None, False
+    found = [
+        _predicted(record, inner._read_rows(X), classes) for record, inner in records
+    ]
+    return np.mean(found, axis=0), all("folds" in record for record, _ in records)
+
+
+def _predicted(record, X, classes):
+    """Return the probabilities of a run; of folds each row's by the one without it."""
+    if "folds" not in record:
+        return predict_with(record, X, classes)
+    p = np.empty((count_rows(X), len(classes)))
+    for fold in record["folds"]:
+        p[fold["rows"]] = predict_with(fold, take_rows(X, fold["rows"]), classes)
+    return p
 
 
 def below_self_confidence(codes, p):

@@ -224,6 +224,26 @@ def test_quality_of_scorers(table):
     assert 0 < grand.label_quality_.min() < grand.label_quality_.max() < 1
 
 
+def test_scorers_with_folds_judge_rows_by_other_folds(table):
+    X, y, wrong = table
+    y = np.array(["a", "b", "c"])[y]
+    pvi = PVIScorer(MODEL, epochs=None, n_runs=2, cv=3, random_state=0)
+    detector = NoisyLabelDetector(pvi).fit(X, y)
+    p, codes = detector.probabilities_, np.searchsorted(detector.classes_, y)
+    own = np.bincount(codes)[codes] / len(y) * 2**detector.scorer_.scores_per_run_
+    np.testing.assert_allclose(p[np.arange(len(y)), codes], own.mean(axis=0))
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+    suspect = detector.labels_ == -1
+    np.testing.assert_array_equal(suspect, wrong_label_scores(y, p) > 0.5)
+    seen = clone(MODEL).fit(X, y).predict_proba(X)
+    assert p[wrong, codes[wrong]].mean() < seen[wrong, codes[wrong]].mean()
+    both = EnsembleScorer([("pvi", pvi), ("el2n", SCORER)])
+    mixed = NoisyLabelDetector(both, random_state=0).fit(X, y)
+    assert below_self_confidence(codes, mixed.probabilities_).sum() == len(
+        mixed.suspect_indices_
+    )
+
+
 def test_ensembles_and_banks(table):
     X, y, wrong = table
     parts = [("el2n", SCORER), ("pvi", PVIScorer(MODEL, epochs=None, n_runs=1))]

@@ -304,7 +304,7 @@ class InformationJob(Job):
             codes = table.codes[test]
             bits = log_p[np.arange(len(test)), codes] - log_null[codes]
             scores[test] = bits / np.log(2)
-            folds.append(self._fold(checkpoint, log_null))
+            folds.append({"rows": test, **self._fold(checkpoint, log_null)})
         return {
             "scores": scores,
             "path": None,
