@@ -6,6 +6,7 @@ from skpapers.datasets._design_tasks import (
     list_design_tasks,
     make_design_task,
     make_offline_design,
+    make_table_task,
 )
 from skpapers.datasets._graphs import random_dag, random_weights
 from skpapers.datasets._linear_sem import make_linear_sem, simulate_linear_sem
@@ -22,6 +23,7 @@ __all__ = [
     "make_logistic_sem",
     "make_nonlinear_sem",
     "make_offline_design",
+    "make_table_task",
     "random_dag",
     "random_weights",
     "simulate_linear_sem",

@@ -7,10 +7,12 @@ from skpapers.datasets._design_tasks._registry import (
     make_design_task,
     make_offline_design,
 )
+from skpapers.datasets._design_tasks._tables import make_table_task
 
 __all__ = [
     "DesignTask",
     "list_design_tasks",
     "make_design_task",
     "make_offline_design",
+    "make_table_task",
 ]

@@ -53,7 +53,8 @@ def _check_table(table):
     return X, y
 
 
-def _is_frame(X):
+def is_frame(X):
+    """Tell whether X is a frame of pandas or polars."""
     return hasattr(X, "columns") and hasattr(X, "shape")
 
 
@@ -128,6 +129,7 @@ class DesignTask:
     See Also
     --------
     make_design_task : Built-in tasks, by name.
+    make_table_task : A task from a table of experiments.
     make_offline_design : The table that an optimiser may see.
 
     Notes
@@ -278,7 +280,7 @@ class DesignTask:
 
     def _as_codes(self, X):
         """Return designs as numbers and codes, checked."""
-        if _is_frame(X):
+        if is_frame(X):
             names = [str(name) for name in X.columns]
             if sorted(names) != sorted(self.feature_names):
                 raise ValueError(
@@ -289,15 +291,16 @@ class DesignTask:
         else:
             X = X if hasattr(X, "dtype") else np.asarray(X)
             columns = list(X.T) if X.dtype.kind in "OUS" and X.ndim == 2 else None
-        if columns is not None and len(columns) == self.n_features:
+        n_columns = X.shape[1] if len(X.shape) == 2 else self.n_features
+        if n_columns != self.n_features:
+            raise ValueError(
+                f"X has {n_columns} features, but task {self.name!r} has "
+                f"{self.n_features} features."
+            )
+        if columns is not None:
             columns = [self._decode_column(j, c) for j, c in enumerate(columns)]
             X = np.column_stack(columns)
         X = check_array(X, dtype=np.float64, input_name="X")
-        if X.shape[1] != self.n_features:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but task {self.name!r} has "
-                f"{self.n_features} features."
-            )
         for j, values in self.labels.items():
             wrong = ~np.isin(X[:, j], np.arange(len(values)))
             if wrong.any():

