@@ -5,6 +5,8 @@ A meta-estimator, since samplers cannot sit in scikit-learn's pipelines and do n
 the other arguments of ``fit`` that have an entry for each row, such as weights.
 """
 
+from itertools import combinations
+
 import numpy as np
 from sklearn import get_config
 from sklearn.base import ClassifierMixin, clone
@@ -311,10 +313,29 @@ class PrunedClassifier(ScoredRows, ClassifierMixin, DocumentedEstimator):
         known = getattr(self.estimator_, "classes_", self.classes_)
         if len(known) == len(self.classes_):
             return values
+        columns = np.searchsorted(self.classes_, known)
         if values.ndim == 1:  # decision function of two classes
             values = np.column_stack([-values, values])
         full = np.full((len(values), len(self.classes_)), missing, dtype=values.dtype)
-        full[:, np.searchsorted(self.classes_, known)] = values
+        full[:, columns] = values
+        return full
+
+    def _fill_pairs(self, values):
+        """Return columns for all pairs of classes, positive where the first wins."""
+        known = np.searchsorted(self.classes_, self.estimator_.classes_)
+        if len(known) == len(self.classes_):
+            return values
+        # of two classes the one column is positive where the second wins
+        given = -values[:, None] if values.ndim == 1 else values
+        by_pair = dict(zip(combinations(known.tolist(), 2), given.T, strict=True))
+        is_known = np.isin(np.arange(len(self.classes_)), known)
+        pairs = list(combinations(range(len(self.classes_)), 2))
+        full = np.zeros((len(values), len(pairs)), dtype=values.dtype)
+        for column, (first, second) in enumerate(pairs):
+            if (first, second) in by_pair:
+                full[:, column] = by_pair[first, second]
+            elif is_known[first] or is_known[second]:
+                full[:, column] = np.inf if is_known[first] else -np.inf
         return full
 
     @available_if(_inner_has("predict"))
@@ -385,9 +406,15 @@ class PrunedClassifier(ScoredRows, ClassifierMixin, DocumentedEstimator):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Its values, minus infinity for classes of which no row was kept.
+            Its values, minus infinity for classes of which no row was kept. Of an
+            `SVC` with ``decision_function_shape="ovo"``, a column for each pair of
+            classes, infinite for the class of which rows were kept where there are
+            none of the other, 0 where there are of neither.
         """
-        return self._fill(self._ask("decision_function", X, params), -np.inf)
+        values = self._ask("decision_function", X, params)
+        if len(self.classes_) > 2 and _decides_by_pairs(self.estimator_):
+            return self._fill_pairs(values)
+        return self._fill(values, -np.inf)
 
     @available_if(_inner_has("score"))
     def score(self, X, y, **params):
@@ -438,6 +465,14 @@ class PrunedClassifier(ScoredRows, ClassifierMixin, DocumentedEstimator):
         if self.policy not in ("random", "stratified"):
             inner.append(self._resolve_scorer())
         return self._copy_input_tags(tags, inner)
+
+
+def _decides_by_pairs(estimator):
+    """Return whether the decision function of a classifier is of pairs of classes."""
+    while isinstance(estimator, Pipeline) or hasattr(estimator, "best_estimator_"):
+        is_pipeline = isinstance(estimator, Pipeline)
+        estimator = estimator[-1] if is_pipeline else estimator.best_estimator_
+    return getattr(estimator, "decision_function_shape", None) == "ovo"
 
 
 def _check_weights(params, n_samples):

@@ -1,5 +1,7 @@
 """The pruned classifier: kept rows, cut metadata, cached scores, delegation."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -15,6 +17,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from skpapers.data_selection import (
     EL2NScorer,
@@ -248,6 +251,52 @@ def test_classes_of_which_no_row_is_kept(table):
         easy.classes_[decision.argmax(axis=1)], easy.predict(X)
     )
     np.testing.assert_array_equal(decision[:, missing], -np.inf)
+
+
+class OwnHardness(BaseEstimator):
+    """Finds the classes from a number on hard."""
+
+    def __init__(self, first_hard=3):
+        self.first_hard = first_hard
+
+    def fit(self, X, y):
+        self.scores_ = self.hardness_ = (y >= self.first_hard).astype(float)
+        return self
+
+
+@pytest.mark.parametrize("wrap", ["plain", "pipeline", "search"])
+@pytest.mark.parametrize("first_hard", [2, 3, 4])
+def test_pairs_of_classes_of_which_no_row_is_kept(first_hard, wrap):
+    """The votes of the pairs elect the class that is predicted."""
+    X, y = load_digits(n_class=5, return_X_y=True)
+    X, y = X[:250], y[:250]
+    model = SVC(decision_function_shape="ovo")
+    if wrap == "pipeline":
+        model = make_pipeline(StandardScaler(), model)
+    if wrap == "search":
+        model = GridSearchCV(model, {"C": [1.0]}, cv=2)
+    keep = int((y < first_hard).sum())
+    pruned = PrunedClassifier(
+        model, OwnHardness(first_hard), policy="easiest", keep=keep, min_per_class=0
+    ).fit(X, y)
+    known = pruned.estimator_.classes_
+    assert known.tolist() == list(range(first_hard))
+    decision = pruned.decision_function(X)
+    assert decision.shape == (250, 10)
+    votes = np.zeros((250, 5))
+    for column, (a, b) in enumerate(combinations(range(5), 2)):
+        votes[:, a] += decision[:, column] > 0
+        votes[:, b] += decision[:, column] < 0
+    predicted = pruned.predict(X)
+    assert (votes[np.arange(250), predicted] == votes.max(axis=1)).all()
+    inner = pruned.estimator_.decision_function(X)
+    pairs = list(combinations(range(5), 2))
+    if first_hard > 2:
+        own = [pairs.index(pair) for pair in combinations(range(first_hard), 2)]
+        np.testing.assert_array_equal(decision[:, own], inner)
+    else:
+        np.testing.assert_array_equal(decision[:, 0], -inner)
+    np.testing.assert_array_equal(decision[:, pairs.index((0, 4))], np.inf)
 
 
 @pytest.mark.parametrize("convert", [pd.DataFrame, pl.DataFrame, sparse.csr_array])
