@@ -21,8 +21,9 @@ from skpapers.utils._deep import CHUNK, DEEP_CONSTRAINTS, DeepEstimator
 from skpapers.utils._optional import import_optional
 from skpapers.utils._sklearn import Interval, StrOptions
 from skpapers.utils._torch import import_torch
+from skpapers.utils._units import mean_and_scale
 
-__all__ = ["SharpnessRegularizedRegressor", "standard_units"]
+__all__ = ["SHARPNESS_CONSTRAINTS", "SharpnessRegularizedRegressor"]
 
 SHARPNESS_CONSTRAINTS: dict[str, list] = {
     "sharpness": [StrOptions({"constraint", "penalty"}), None],
@@ -34,15 +35,6 @@ SHARPNESS_CONSTRAINTS: dict[str, list] = {
     "hvp": [StrOptions({"difference", "exact"})],
     "sharpness_every": [Interval(Integral, 1, None, closed="left")],
 }
-
-
-def standard_units(values, weight):
-    """Return weighted mean and standard deviation of columns, 1 for constant ones."""
-    values = np.asarray(values, dtype=np.float64)
-    mean = np.average(values, axis=0, weights=weight)
-    scale = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight))
-    rounding = 10 * np.finfo(np.float64).eps * np.abs(mean)
-    return mean, np.where(scale > rounding, scale, 1.0)
 
 
 def networks():
@@ -298,8 +290,8 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
     # --- units -----------------------------------------------------------------------
     def _learn_units(self, X, y, weight):
         self.n_outputs_ = 2 if self.loss == "gaussian_nll" else 1
-        self.x_mean_, self.x_scale_ = standard_units(X, weight)
-        mean, scale = standard_units(y, weight)
+        self.x_mean_, self.x_scale_ = mean_and_scale(X, weight)
+        mean, scale = mean_and_scale(y, weight)
         self.y_mean_, self.y_scale_ = float(mean), float(scale)
 
     def _encode(self, X, y=None):
