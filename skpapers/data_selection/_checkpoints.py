@@ -449,13 +449,6 @@ def steps_per_epoch(last, n_samples):
     return -(-n_samples // batch_size(last, n_samples))
 
 
-def grows_trees(last):
-    """Return whether a classifier is a sum or a vote of many others."""
-    if is_torch(last):
-        return False
-    return hasattr(last, "staged_predict_proba") or "n_estimators" in last.get_params()
-
-
 def warm_start_parameter(last):
     """Return which parameter of a classifier with ``warm_start`` counts its progress.
 

@@ -42,7 +42,7 @@ from skpapers.data_selection import (
     TracInScorer,
     VoGScorer,
 )
-from skpapers.data_selection._checkpoints import iter_checkpoints
+from skpapers.data_selection._checkpoints import iter_checkpoints, last_step
 from skpapers.data_selection._scorers._base import stability
 from skpapers.utils import DataConditionWarning
 
@@ -439,8 +439,8 @@ def test_classifiers_have_to_suit(table, scorer):
         (SGDClassifier(), TypeError, "SGDClassifier has not"),
         (KNeighborsClassifier(), ValueError, "Pass epochs=None"),
     ]:
-        if isinstance(scorer, GRADIENTS) and bad is not None:
-            match = f"{match}|KNeighborsClassifier has no gradients"
+        if isinstance(scorer, GRADIENTS) and error is ValueError:
+            error, match = TypeError, "KNeighborsClassifier has no gradients"
         with pytest.raises(error, match=match):
             clone(scorer).set_params(estimator=bad).fit(X, y)
     for trees in (HistGradientBoostingClassifier(), RandomForestClassifier(5)):
@@ -469,10 +469,21 @@ def test_classifiers_that_hold_others(table):
 
 
 @few_runs
-@pytest.mark.parametrize("cls", [GraNdScorer, TracInScorer])
-def test_gradients_need_a_known_classifier(table, cls):
-    with pytest.raises(TypeError, match="GaussianNB has no gradients.*EL2NScorer"):
-        cls(GaussianNB(), epochs=1, n_runs=1).fit(*table)
+@pytest.mark.parametrize("cls", GRADIENTS)
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        KNeighborsClassifier(),  # cannot be looked at while it trains either
+        GaussianNB(),
+        make_pipeline(StandardScaler(), KNeighborsClassifier()),
+        OneVsRestClassifier(LogisticRegression()),
+    ],
+)
+def test_gradients_need_a_known_classifier(table, cls, estimator):
+    name = type(last_step(estimator)).__name__
+    words = f"{name} has no gradients.*LogisticRegression.*MLPClassifier.*EL2NScorer"
+    with pytest.raises(TypeError, match=words):
+        cls(estimator).fit(*table)
 
 
 @pytest.mark.parametrize(

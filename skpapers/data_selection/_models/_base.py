@@ -82,8 +82,10 @@ def is_torch(estimator):
 def no_gradients(estimator_name):
     """Return the error for classifiers without gradients."""
     return TypeError(
-        f"{estimator_name} has no gradients: use EL2NScorer, or LogisticRegression, "
-        "SGDClassifier(loss='log_loss'), MLPClassifier or a torch net."
+        f"{estimator_name} has no gradients, which this score is made of. Those of "
+        "LogisticRegression, LogisticRegressionCV, SGDClassifier(loss='log_loss'), "
+        "MLPClassifier and torch nets are known, also at the end of a Pipeline; "
+        "EL2NScorer takes any classifier with probabilities."
     )
 
 

@@ -233,18 +233,22 @@ def chosen_layers(layers, n_layers):
     return found
 
 
+def is_dense(estimator):
+    """Return whether a classifier, fitted or not, is a stack of dense layers."""
+    if isinstance(estimator, SGDClassifier):
+        return estimator.loss == "log_loss"
+    known = MLPClassifier | LogisticRegression | LogisticRegressionCV
+    return isinstance(estimator, known)
+
+
 def dense_model(estimator):
     """Return a fitted classifier as a stack of dense layers, or None if it is none."""
+    if not is_dense(estimator):
+        return None
     if isinstance(estimator, MLPClassifier):
         return _network(estimator)
-    if isinstance(estimator, SGDClassifier):
-        if estimator.loss != "log_loss":
-            return None
-        return _linear(estimator, "one-vs-rest")
-    if isinstance(estimator, LogisticRegression | LogisticRegressionCV):
-        is_ovr = estimator.solver == "liblinear"
-        return _linear(estimator, "one-vs-rest" if is_ovr else "softmax")
-    return None
+    is_ovr = isinstance(estimator, SGDClassifier) or estimator.solver == "liblinear"
+    return _linear(estimator, "one-vs-rest" if is_ovr else "softmax")
 
 
 def _linear(estimator, loss):

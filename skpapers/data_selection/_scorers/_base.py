@@ -10,9 +10,10 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skpapers.data_selection._checkpoints import grows_trees, last_step
+from skpapers.data_selection._checkpoints import last_step
 from skpapers.data_selection._chunks import count_rows, is_dask, score_partitions
 from skpapers.data_selection._models._base import is_torch, no_gradients
+from skpapers.data_selection._models._dense import is_dense
 from skpapers.data_selection._runs import Job, map_runs, predict_with, rescore, told
 from skpapers.data_selection._table import (
     Table,
@@ -204,7 +205,7 @@ class BaseScorer(CallbackSupportMixin, ScoreResults, DocumentedEstimator):
                 f"{type(last).__name__} has not, at least with these parameters. Wrap "
                 "it in CalibratedClassifierCV, or take another."
             )
-        if self._needs_gradients and grows_trees(last):
+        if self._needs_gradients and not (is_torch(last) or is_dense(last)):
             raise no_gradients(type(last).__name__)
         if self.estimator is None:
             warn_of_scales(table.X)
