@@ -776,6 +776,12 @@ def test_bad_tables():
         make_table_task([1.0, 2.0], [1.0, 2.0])
     with pytest.raises(ValueError, match="nothing to optimise"):
         make_table_task(X, np.ones(len(y)), LinearRegression())
+    X[:, 0] = 3.5
+    with pytest.raises(ValueError, match="Feature 'x0' has the same value in all rows"):
+        make_table_task(X, y, LinearRegression())
+    X[:, 2] = "fan"  # a label is a choice, even if only one was made
+    X[0, 0] = 4.0
+    assert make_table_task(X, y, LinearRegression()).labels[2] == ["fan"]
     y[3] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         make_table_task(X, y)

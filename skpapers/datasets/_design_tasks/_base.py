@@ -210,6 +210,14 @@ class DesignTask:
         elif self._table is not None:
             X = self._table[0]
             box = np.column_stack([X.min(axis=0), X.max(axis=0)]).astype(np.float64)
+            constant = np.flatnonzero(box[:, 0] == box[:, 1]).tolist()
+            constant = [j for j in constant if j not in self.labels]
+            if constant:
+                name = names[constant[0]] if names else f"x{constant[0]}"
+                raise ValueError(
+                    f"Feature {name!r} has the same value in all rows of the table: "
+                    "leave it out, or pass bounds."
+                )
         elif n_labels and sorted(self.labels) == list(range(len(n_labels))):
             box = np.zeros((len(n_labels), 2))
         else:
