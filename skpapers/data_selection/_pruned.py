@@ -77,7 +77,8 @@ class PrunedClassifier(ScoredRows, ClassifierMixin, DocumentedEstimator):
         "linear" or "softmax"; see `select_samples`.
 
     offset : float or int, default=None
-        For "window": share or number of the easiest rows that are left out.
+        For "window": share or number of the easiest rows that are left out; with
+        ``by="class"`` a number is split among the classes, as ``keep`` is.
 
     mix : float, default=0.5
         For "mixed": share of the hardest among the kept rows.

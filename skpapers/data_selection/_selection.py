@@ -22,7 +22,7 @@ makes these sum to k (order sampling, B. Rosén 1997).
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -155,7 +155,8 @@ def select_samples(
 
     offset : float or int, default=None
         For "window": share of the rows in [0, 1) or number of the easiest ones that are
-        left out; None stands for 0.
+        left out; None stands for 0. With ``by="class"`` a number is split among the
+        classes by their sizes, as ``keep`` is.
 
     mix : float, default=0.5
         For "mixed": share of the hardest among the kept rows.
@@ -275,6 +276,8 @@ def choose(scores, codes, rule, rng):
     mask = np.zeros(n, dtype=bool)
     sizes = np.bincount(codes)
     quotas = _quotas(sizes, k, rule)
+    if isinstance(rule.offset, Integral):  # of all rows, as keep; classes have shares
+        rule = replace(rule, offset=rule.offset / n)
     position = codes[ascending]
     for code, quota in enumerate(quotas):
         rows = ascending[position == code]  # stays in ascending order of the scores

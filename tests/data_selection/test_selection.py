@@ -320,3 +320,23 @@ def test_bad_scores():
         subgroup_report([0, 1], ["a", "b"])
     with pytest.raises(ValueError, match="inconsistent"):
         subgroup_report([True, False], ["a"])
+
+
+def test_numbers_are_split_among_the_classes(global_random_seed):
+    """A number of rows left out by class is of all rows, as the number kept is."""
+    rng = np.random.default_rng(global_random_seed)
+    y = rng.permutation(np.repeat([0, 1, 2], [100, 60, 40]))
+    scores = rng.random(200)
+    options = {"policy": "window", "by": "class", "random_state": 0}
+    mask = select_samples(scores, y, keep=100, offset=50, **options)
+    for label, size in enumerate([100, 60, 40]):
+        ascending = np.flatnonzero(y == label)[np.argsort(scores[y == label])]
+        expected = ascending[size // 4 : size // 4 + size // 2]
+        np.testing.assert_array_equal(
+            np.sort(expected), np.flatnonzero(mask & (y == label))
+        )
+    shares = select_samples(scores, y, keep=0.5, offset=0.25, **options)
+    np.testing.assert_array_equal(mask, shares)
+    with pytest.warns(DataConditionWarning, match="reach over the end"):
+        late = select_samples(scores, y, keep=100, offset=150, **options)
+    assert late.sum() == 100
