@@ -163,9 +163,10 @@ def tracin_influence(
     ----------
     estimators : list of classifier
         The classifier at the checkpoints, fitted; linear ones or `MLPClassifier`, or
-        pipelines that end in them.
+        pipelines that end in them. Of torch modules only the influence on themselves
+        is known (`TracInScorer`).
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Rows that were trained on.
+        Rows that were trained on; arrays of torch or CuPy are copied to NumPy.
     y : array-like of shape (n_samples,)
         Their labels.
     X_other : {array-like, sparse matrix} of shape (n_others, n_features), default=None
@@ -236,7 +237,8 @@ def _gradient_products(estimator, pairs, other_pairs, layers):
         if not hasattr(q, "factors"):
             raise TypeError(
                 f"{type(estimator).__name__} is no stack of dense layers: the influence"
-                " on other rows is known for linear classifiers and MLPClassifier."
+                " on other rows is known for linear classifiers and MLPClassifier; that"
+                " of rows on themselves, by TracInScorer, for torch modules too."
             )
         other = list(q.factors(other_codes[columns], layers))
         for rows, p in passes(model, X, max_rows=BLOCK):

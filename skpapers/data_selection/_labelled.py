@@ -21,6 +21,11 @@ def as_array(x):
     return x if is_array_api_obj(x) and not is_dask(x) else np.asarray(x)
 
 
+def on_host(x):
+    """Return an array of another library as one of NumPy, and all else as it is."""
+    return to_numpy(x) if is_array_api_obj(x) and not is_dask(x) else x
+
+
 def as_float(x):
     """Return an array of float64 in the library of x."""
     x = as_array(x)

@@ -7,7 +7,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skpapers.data_selection._chunks import is_dask, passes, score_partitions
-from skpapers.data_selection._labelled import LOG_TINY, encode_labels
+from skpapers.data_selection._labelled import LOG_TINY, encode_labels, on_host
 from skpapers.data_selection._models import as_model
 from skpapers.data_selection._models._base import is_torch, no_gradients
 from skpapers.data_selection._table import takes_anything
@@ -27,7 +27,7 @@ def read_labelled(estimator, X, y, needs_gradients=True):
     is_own = not is_torch(estimator) and not takes_anything(estimator)
     if is_own and model.is_differentiable:  # others check the rows themselves
         options = {"accept_sparse": "csr", "dtype": FLOATS}
-        X = validate_data(estimator, X, reset=False, **options)
+        X = validate_data(estimator, on_host(X), reset=False, **options)
     codes, _ = encode_labels(y, model.classes_, name="y")
     check_consistent_length(X, codes)
     return model, X, codes
@@ -67,7 +67,7 @@ def score_rows(estimator, X, y, *, scores=("el2n",), layers=None):
     X : {array-like, sparse matrix} of shape (n_samples, n_features), or dask table
         Rows, as the classifier takes them: also a memory map, of which a chunk is read
         at a time, or a dask DataFrame or Array, whose partitions are scored where they
-        lie.
+        lie. Arrays of torch or CuPy are copied to NumPy for models of scikit-learn.
     y : array-like of shape (n_samples,)
         Their labels; with a dask table also a dask Series or Array.
     scores : str or sequence of str, default=("el2n",)

@@ -24,6 +24,7 @@ from sklearn.utils.validation import (
 
 from skpapers.data_selection._chunks import refuse_lazy_frame
 from skpapers.data_selection._fingerprint import fingerprint
+from skpapers.data_selection._labelled import on_host
 from skpapers.data_selection._models._base import is_torch
 from skpapers.data_selection._scorers import EL2NScorer
 from skpapers.data_selection._selection import (
@@ -74,6 +75,7 @@ def read_rows_and_labels(owner, X, y):
             f"{type(owner).__name__} requires y to be passed, but the target y is None"
         )
     refuse_lazy_frame(X)
+    X, y = on_host(X), on_host(y)
     validate_data(owner, X, y, skip_check_array=True)
     y = column_or_1d(y, warn=True)
     assert_all_finite(y, input_name="y")

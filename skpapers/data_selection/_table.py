@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skpapers.data_selection._labelled import on_host
 from skpapers.data_selection._models._base import is_torch
 from skpapers.utils import DataConditionWarning
 
@@ -104,6 +105,8 @@ def read_rows(owner, X, y="no_validation", *, estimators, reset):
     y : ndarray, only if given
         Labels.
     """
+    if not any(is_torch(estimator) for estimator in estimators):
+        X, y = on_host(X), on_host(y)
     if any(takes_anything(estimator) for estimator in estimators):
         given = validate_data(owner, X, y, reset=reset, skip_check_array=True)
         if isinstance(y, str):

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import sklearn
 from scipy.sparse import csr_array
 from scipy.stats import spearmanr
 from sklearn.base import clone
@@ -15,9 +16,11 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 
-from skpapers.data_selection import _chunks as chunks
 from skpapers.data_selection import (
+    GraNdScorer,
+    NoisyLabelDetector,
     _gradients,
     el2n_scores,
     gradient_norms,
@@ -26,6 +29,7 @@ from skpapers.data_selection import (
     tracin_self_influence,
     vog_scores,
 )
+from skpapers.data_selection import _chunks as chunks
 from skpapers.data_selection._models import as_model
 
 
@@ -386,3 +390,32 @@ def test_at_initialisation_the_norm_is_that_of_the_row():
             warnings.simplefilter("ignore")
             total = total + gradient_norms(start.fit(X, y), X, y)
     assert spearmanr(total, np.linalg.norm(X, axis=1)).statistic > 0.9
+
+
+@pytest.mark.parametrize("dispatch", [False, True])
+def test_arrays_of_another_library(dispatch):
+    """Rows and labels as tensors, also for a model that was fitted to tensors."""
+    torch = pytest.importorskip("torch")
+    X, y = make_classification(60, 6, n_informative=4, n_classes=3, random_state=0)
+    model = LogisticRegression(max_iter=100).fit(X, y)
+    rows, labels = torch.from_numpy(X).requires_grad_(), torch.from_numpy(y)
+    with sklearn.config_context(array_api_dispatch=dispatch):
+        models = [model]
+        if dispatch and get_tags(model).array_api_support:
+            models.append(clone(model).fit(torch.from_numpy(X), labels))
+        for fitted in models:
+            others = rows[:7], labels[:7]
+            found = tracin_influence([fitted], rows, labels, *others)
+            expected = tracin_influence([model], X, y, X[:7], y[:7])
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+            for function in (gradient_norms, input_gradients):
+                np.testing.assert_allclose(
+                    function(fitted, rows, labels),
+                    function(model, X, y),
+                    rtol=1e-4,
+                    atol=1e-4,
+                )
+        scorer = GraNdScorer(model, epochs=None, n_runs=1).fit(rows, labels)
+        found = NoisyLabelDetector(scorer, contamination=0.1).fit(rows, labels)
+    np.testing.assert_allclose(scorer.scores_, gradient_norms(model, X, y), rtol=1e-6)
+    np.testing.assert_array_equal(found.scores_, scorer.scores_)

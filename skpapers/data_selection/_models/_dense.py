@@ -23,6 +23,7 @@ from scipy.special import expit, log_expit, logsumexp
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, SGDClassifier
 from sklearn.neural_network import MLPClassifier
 
+from skpapers.data_selection._labelled import on_host
 from skpapers.data_selection._models._base import LogitPass, subtract_labels
 
 SLOPES = {  # derivative of an activation, from its value
@@ -253,15 +254,16 @@ def dense_model(estimator):
 
 def _linear(estimator, loss):
     W = estimator.coef_.toarray() if issparse(estimator.coef_) else estimator.coef_
+    W = on_host(W)  # of another library, if it was fitted to arrays of that
     if len(W) == 1:
         loss = "binary"
     return DenseModel(
         weights=[W.T],
-        intercepts=[np.broadcast_to(estimator.intercept_, len(W))],
+        intercepts=[np.broadcast_to(on_host(estimator.intercept_), len(W))],
         has_intercept=bool(estimator.fit_intercept),
         activation="identity",
         loss=loss,
-        classes_=estimator.classes_,
+        classes_=on_host(estimator.classes_),
     )
 
 
