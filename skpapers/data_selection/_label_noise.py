@@ -22,6 +22,8 @@ confidence). The label of row i is right with probability
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
+from skpapers.data_selection._labelled import normalised, warn_of_sums
+
 __all__ = ["label_noise_matrix", "wrong_label_scores"]
 
 MIN_DEVIATIONS = 2.0  # standard deviations of a count that an excess must pass
@@ -52,7 +54,13 @@ def label_noise_matrix(y_true, y_prob, *, classes=None):
     Raises
     ------
     ValueError
-        If shapes do not fit, or if a label is not among the classes.
+        If shapes do not fit, a label is not among the classes, or a row has no
+        positive probability.
+
+    Warns
+    -----
+    DataConditionWarning
+        If probabilities do not sum to 1 within 1e-6; they are divided by their sum.
 
     See Also
     --------
@@ -108,7 +116,13 @@ def wrong_label_scores(y_true, y_prob, *, noise_matrix=None, classes=None):
     Raises
     ------
     ValueError
-        If shapes do not fit, or if a label is not among the classes.
+        If shapes do not fit, a label is not among the classes, or a row has no
+        positive probability.
+
+    Warns
+    -----
+    DataConditionWarning
+        If probabilities do not sum to 1 within 1e-6; they are divided by their sum.
 
     See Also
     --------
@@ -168,11 +182,9 @@ def _checked(y_true, y_prob, classes):
     codes = order[place]
     if np.any(labels[codes] != y):
         raise ValueError("y_true contains a label that is not among the classes.")
-    p = np.maximum(p, 0.0)
-    total = p.sum(axis=1, keepdims=True)
-    if not total.all():
-        raise ValueError("y_prob has a row without a positive entry.")
-    return codes, p / total
+    p, off = normalised(p, "y_prob")
+    warn_of_sums(off, "y_prob", stacklevel=4)
+    return codes, p
 
 
 def _confusions(codes, p):

@@ -33,6 +33,54 @@ def as_float(x):
     return xp.astype(x, xp.float64, copy=False)
 
 
+def normalised(p, name):
+    """Return probabilities that are not negative and sum to 1 in each row.
+
+    Parameters
+    ----------
+    p : array of shape (n, K)
+        Numbers in float64, of any array library.
+    name : str
+        What they are, for messages.
+
+    Returns
+    -------
+    p : array of shape (n, K)
+        The probabilities; rows are divided by their sums if these are off by more than
+        rounding.
+    off : float
+        How far a sum was off, for `warn_of_sums`.
+    """
+    if p.shape[0] == 0:
+        return p, 0.0
+    xp = array_namespace(p)
+    require_finite(p, name)
+    p = xp.where(p < 0, 0.0, p)
+    total = xp.sum(p, axis=1, keepdims=True)
+    if not bool(xp.all(total > 0)):
+        raise ValueError(f"There are rows of {name} without a positive probability.")
+    off = float(xp.max(xp.abs(total - 1.0)))
+    return (p / total if off > SUM_TOLERANCE else p), off
+
+
+def require_finite(values, name):
+    """Raise if there is NaN or infinity."""
+    xp = array_namespace(values)
+    if not bool(xp.all(xp.isfinite(values))):
+        raise ValueError(f"{name} must be finite; there is nan or infinity.")
+
+
+def warn_of_sums(off, name, stacklevel=3):
+    """Warn if sums of rows were off by more than rounding."""
+    if off > SUM_TOLERANCE:
+        warnings.warn(
+            f"the rows of {name} must sum to 1, some sums are off by {off:.2g}: "
+            "rows are divided by their sums.",
+            DataConditionWarning,
+            stacklevel=stacklevel,
+        )
+
+
 def chunks(n_rows, width):
     """Return slices over rows of ``width`` numbers, at least one slice."""
     step = max(1, CHUNK_BYTES // (8 * max(width, 1)))
@@ -165,29 +213,17 @@ class Labelled:
             off = max(off, rounding)
             is_label = columns[None, :] == codes[:, None]
             parts.append(function(xp, values, is_label))
-        if off > SUM_TOLERANCE:
-            warnings.warn(
-                f"the rows of {self.name} must sum to 1, some sums are off by {off:.2g}"
-                ": rows are divided by their sums.",
-                DataConditionWarning,
-                stacklevel=3,
-            )
+        warn_of_sums(off, self.name, stacklevel=4)
         return parts[0] if len(parts) == 1 else xp.concat(parts)
 
     def _values(self, chunk):
-        xp, values = self.xp, as_float(chunk)
+        values = as_float(chunk)
+        if not self.from_logits:
+            return normalised(values, self.name)
+        require_finite(values, self.name)
         if values.shape[0] == 0:
             return values, 0.0
-        if not bool(xp.all(xp.isfinite(values))):
-            raise ValueError(f"{self.name} must be finite; it has nan or infinity.")
-        if self.from_logits:
-            return values - xp.max(values, axis=1, keepdims=True), 0.0
-        values = xp.where(values < 0, 0.0, values)
-        total = xp.sum(values, axis=1, keepdims=True)
-        if not bool(xp.all(total > 0)):
-            raise ValueError(f"{self.name} has rows without a positive probability.")
-        off = float(xp.max(xp.abs(total - 1.0)))
-        return (values / total if off > SUM_TOLERANCE else values), off
+        return values - self.xp.max(values, axis=1, keepdims=True), 0.0
 
     def probabilities(self, xp, values):
         """Return probabilities, of the values that `score` hands over."""

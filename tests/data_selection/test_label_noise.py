@@ -9,7 +9,13 @@ from sklearn.datasets import load_digits
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import average_precision_score
 
-from skpapers.data_selection import label_noise_matrix, wrong_label_scores
+from skpapers.data_selection import (
+    el2n_scores,
+    label_noise_matrix,
+    wrong_label_scores,
+)
+from skpapers.data_selection._models._probabilities import ProbabilityPass
+from skpapers.utils import DataConditionWarning
 
 
 def stated(truth, confidence=0.8):
@@ -123,7 +129,27 @@ def test_bad_input_is_refused():
         label_noise_matrix([0, 3], p, classes=[0, 1])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         label_noise_matrix([0, 1, 1], p)
-    with pytest.raises(ValueError, match="without a positive entry"):
+    with pytest.raises(ValueError, match="without a positive prob"):
         label_noise_matrix([0, 1], [[0.0, 0.0], [0.5, 0.5]])
     with pytest.raises(ValueError, match="noise_matrix has shape"):
         wrong_label_scores([0, 1], p, noise_matrix=np.eye(3))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda p: wrong_label_scores([0, 1], p),
+        lambda p: label_noise_matrix([0, 1], p),
+        lambda p: el2n_scores([0, 1], p),
+        lambda p: ProbabilityPass(p).errors(np.array([0, 1])),
+    ],
+)
+def test_probabilities_are_brought_to_sum_one_everywhere(read):
+    with pytest.warns(DataConditionWarning, match=r"sum to 1.*off by 0\.6: rows are"):
+        found = read([[1.2, 0.4], [0.3, 0.7]])
+    np.testing.assert_allclose(found, read([[0.75, 0.25], [0.3, 0.7]]))
+    np.testing.assert_array_equal(found, read([[0.75, 0.25], [0.3, 0.7 + 1e-17]]))
+    with pytest.raises(ValueError, match="rows of .* without a positive probability"):
+        read([[0.0, -1.0], [0.3, 0.7]])
+    with pytest.raises(ValueError, match=r"finite|NaN"):
+        read([[0.5, np.nan], [0.3, 0.7]])

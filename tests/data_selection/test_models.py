@@ -240,7 +240,7 @@ def test_what_cannot_be_scored_is_named():
         ProbabilityPass([[0.5, 0.6]])
     with pytest.raises(ValueError, match="finite"):
         ProbabilityPass([[0.5, np.nan]])
-    with pytest.raises(ValueError, match="all be zero"):
+    with pytest.raises(ValueError, match="without a positive"):
         ProbabilityPass([[0.0, -0.1]])
 
 

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Classifiers of which only the probabilities are known."""
 
-import warnings
 from copy import deepcopy
 from functools import cached_property
 
 import numpy as np
 
+from skpapers.data_selection._labelled import normalised, warn_of_sums
 from skpapers.data_selection._models._base import no_gradients, subtract_labels
-from skpapers.utils import DataConditionWarning
 
-SUM_TOLERANCE = 1e-6  # of the probabilities of a row
 TINY = np.finfo(np.float64).tiny
 
 
@@ -27,27 +25,14 @@ def clean_probabilities(proba):
     DataConditionWarning
         If rows were off by more than rounding.
     """
-    p = np.array(proba, dtype=np.float64)
+    p = np.asarray(proba, dtype=np.float64)
     if p.ndim != 2:
         raise ValueError(
             "the probabilities must have a row a sample and a column a class, got "
             f"shape {p.shape}; influence scores need one label a row."
         )
-    if not np.isfinite(p).all():
-        raise ValueError("the probabilities must be finite; some are nan or infinite.")
-    np.maximum(p, 0.0, out=p)
-    total = p.sum(axis=1, keepdims=True)
-    if not (total > 0).all():
-        raise ValueError("the probabilities of a row must not all be zero.")
-    off = np.abs(total - 1.0).max(initial=0.0)
-    if off > SUM_TOLERANCE:
-        warnings.warn(
-            f"the probabilities of a row must sum to 1, some sums are off by {off:.2g}:"
-            " rows are divided by their sums.",
-            DataConditionWarning,
-            stacklevel=2,
-        )
-        p /= total
+    p, off = normalised(p, "the probabilities")
+    warn_of_sums(off, "the probabilities")
     return p
 
 
