@@ -401,6 +401,7 @@ class DesignSpace:
             pairs = read_bounds(bounds, form, numeric, low, high, margin)
         self.is_integer = is_integer[numeric]
         self.number_types = []
+        asked = pairs.copy()
         for k, j in enumerate(numeric):
             dtype = form.number_type(j) or "float64"
             if np.dtype(dtype).kind in "biu" and not self.is_integer[k]:
@@ -409,8 +410,11 @@ class DesignSpace:
             pairs[k] = limits(*pairs[k], dtype, self.is_integer[k], form.name_of(j))
         pairs += 0.0  # no negative zeros
         self.smallest, self.largest = pairs[:, 0].copy(), pairs[:, 1].copy()
+        # the limits of a dtype of many integers are no bounds that a search should know
+        is_open = np.isinf(asked) & (np.abs(pairs) > np.iinfo(np.uint8).max)
+        self.asked = np.where(is_open, asked, pairs)
         self.bounds = np.full((form.n_columns, 2), np.nan)
-        self.bounds[numeric] = pairs
+        self.bounds[numeric] = self.asked
         for category in self.categories:
             if category.values is None:
                 self.bounds[category.columns] = [0.0, 1.0]
@@ -418,8 +422,8 @@ class DesignSpace:
     def _box(self, bounds):
         """Find the box of the search coordinates."""
         lower, upper = np.empty((2, self.n_coordinates))
-        lower[self.number_coordinates] = self.smallest
-        upper[self.number_coordinates] = self.largest
+        lower[self.number_coordinates] = self.asked[:, 0]
+        upper[self.number_coordinates] = self.asked[:, 1]
         is_free = isinstance(bounds, str)
         for block, category in zip(self.blocks, self.categories, strict=True):
             # beyond the logits of the categories themselves there is nothing new
@@ -589,7 +593,7 @@ class DesignSpace:
         """
         n, moved = len(code), code.copy()
         scale = size * self.scale[self.number_coordinates]
-        scale = np.where(self.is_integer, np.maximum(scale, 0.5), scale)
+        scale = np.where(self.is_integer, np.maximum(scale, 1.0), scale)
         moves = rng.standard_normal((n, len(scale))) * scale
         moves *= rng.uniform(size=moves.shape) < MOVED
         moved[:, self.number_parts] = self._valid(code[:, self.number_parts] + moves)
