@@ -72,6 +72,7 @@ class ConvergenceDisplay:
     """
 
     def __init__(self, histories, *, best=None):
+        _require_names("histories", histories)
         if not histories:
             raise ValueError("histories is empty: give at least one solver.")
         self.histories = {
@@ -104,7 +105,15 @@ class ConvergenceDisplay:
         -------
         ConvergenceDisplay
             The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the results have no names.
+        ValueError
+            If a result has no history, or one that is no table of numbers.
         """
+        _require_names("results", results)
         histories = {
             name: _history_of(name, result) for name, result in results.items()
         }
@@ -208,6 +217,15 @@ class ConvergenceDisplay:
         return np.where(gap > floor, gap, np.nan)
 
 
+def _require_names(name, given):
+    """Raise unless there is a dict by name; a result of SciPy is a dict of its own."""
+    if not isinstance(given, dict) or isinstance(given, OptimizeResult):
+        raise TypeError(
+            f"{name} must be a dict with a name for every solver, such as "
+            f"{{'gns': result}}; got {type(given).__name__}."
+        )
+
+
 def _as_tuple(names):
     return (names,) if isinstance(names, str) else tuple(names)
 
@@ -233,6 +251,14 @@ def _history_of(name, result):
 def _columns(name, history):
     """Return a history as a dict of arrays with the names of this module."""
     if not isinstance(history, dict):
+        records = isinstance(history, list) and all(
+            isinstance(record, dict) for record in history
+        )
+        if not records:
+            raise ValueError(
+                f"The history of {name!r} is not a table of numbers: it is neither a "
+                "dict of columns nor a list of dicts."
+            )
         keys = list(dict.fromkeys(key for record in history for key in record))
         history = {key: [record.get(key, np.nan) for record in history] for key in keys}
     columns = {}

@@ -482,6 +482,21 @@ def test_method_of_scipy(global_random_seed):
         np.testing.assert_allclose(result.x, expected.x, atol=1e-7)
 
 
+def test_options_by_the_names_of_scipy(capsys):
+    problem = Sphere(np.random.default_rng(0))
+    start = {"x0": problem.x0, "jac": problem.jac, "hess": problem.hess}
+    start |= {"constraints": [problem.constraint], "method": sketched_newton}
+    short = minimize(problem.fun, options={"maxiter": 1}, **start)
+    assert (short.nit, short.status) == (1, 1)
+    rough = minimize(problem.fun, options={"gtol": 0.1, "disp": True}, **start)
+    assert rough.success
+    assert "tol=1.0e-01" in capsys.readouterr().out
+    with pytest.raises(TypeError, match=r"no option 'ftol'.*'max_iter'.*'maxiter'"):
+        minimize(problem.fun, options={"ftol": 0.1}, **start)
+    with pytest.raises(TypeError, match="'max_iter' is given twice"):
+        minimize(problem.fun, options={"maxiter": 1, "max_iter": 2}, **start)
+
+
 def test_arguments_of_the_callbacks():
     result = minimize_constrained(
         lambda x, a, b: a * (x[0] - b) ** 2 + x[1] ** 2,

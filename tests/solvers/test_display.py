@@ -89,6 +89,8 @@ def test_gaps_below_rounding_are_not_drawn():
         ({}, "empty"),
         ({"a": {"objective": [[1.0]]}}, "not a table"),
         ({"a": {"word": ["x"]}}, "not a table"),
+        ({"fun": [3.0, 1.0], "seconds": [0.0, 1.0]}, "'fun' is not a table"),
+        ({"a": np.ones((2, 2))}, "neither a dict"),
         ({"a": {"fun": [1.0], "kkt": [1.0, 2.0]}}, "different lengths"),
     ],
 )
@@ -104,3 +106,13 @@ def test_bad_results_and_axes():
         ConvergenceDisplay.from_results({"a": OptimizeResult(x=np.ones(2), fun=1.0)})
     with pytest.raises(ValueError, match="need 4 axes"):
         ConvergenceDisplay({"a": RECORDS}).plot(plt.subplots()[1])
+
+
+def test_results_have_names():
+    result = gns_minimize(rosen, [2.0, 2.0], rosen_der, rosen_hess)
+    for bare in ([result], result, GNSLogisticRegression(), [("a", result)]):
+        with pytest.raises(TypeError, match="results must be a dict .* got"):
+            ConvergenceDisplay.from_results(bare)
+    for bare in ([RECORDS], RECORDS, result):
+        with pytest.raises(TypeError, match="histories must be a dict .* got"):
+            ConvergenceDisplay(bare)

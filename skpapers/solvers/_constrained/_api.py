@@ -27,7 +27,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy.optimize import OptimizeResult
-from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import check_random_state
 
 from skpapers.solvers._constrained._direct import (
@@ -60,7 +59,6 @@ from skpapers.solvers._constrained._newton import (
     result_of,
 )
 from skpapers.solvers._constrained._problem import (
-    INSTEAD,
     Linear,
     Problem,
     parse_constraints,
@@ -237,6 +235,10 @@ def minimize_constrained(
     DataConditionWarning
         If linear constraints are redundant. They are left out, with multiplier 0.
 
+    See Also
+    --------
+    sketched_newton : The same as a method of `scipy.optimize.minimize`.
+
     Notes
     -----
     With N = n + m, a step costs N^3 / 3 operations by "ldl" or by "schur" with a dense
@@ -268,7 +270,7 @@ def minimize_constrained(
     >>> result.x.round(6), result.lam.round(6)
     (array([1., 2., 2.]), array([-1.]))
     """
-    x0 = _check_start(x0)
+    x0 = check_start(x0)
     penalties = {"eta1": eta1, "eta2": eta2, "delta": delta, "nu": nu, "beta": beta}
     _check_numbers(penalties | {"xi_B": xi_B, "tol": tol}, max_iter, theta)
     _check_choice("solver", solver, SOLVERS)
@@ -330,86 +332,8 @@ def minimize_constrained(
     return result
 
 
-def sketched_newton(
-    fun,
-    x0,
-    args=(),
-    jac=None,
-    hess=None,
-    hessp=None,
-    bounds=None,
-    constraints=(),
-    callback=None,
-    **options,
-):
-    """Run `minimize_constrained` as a ``method`` of `scipy.optimize.minimize`.
-
-    Parameters
-    ----------
-    fun : callable
-        As in `minimize_constrained`.
-    x0 : array-like of shape (n,)
-        Start.
-    args : tuple, default=()
-        Further arguments of the callbacks.
-    jac : callable, bool or str, default=None
-        As in `minimize_constrained`.
-    hess : callable, str or HessianUpdateStrategy, default=None
-        As in `minimize_constrained`.
-    hessp : callable, default=None
-        ``hessp(x, p, *args)`` returns the product of the Hessian with p.
-    bounds : sequence or `scipy.optimize.Bounds`, default=None
-        Refused unless all are infinite.
-    constraints : constraint or list of constraints, default=()
-        As in `minimize_constrained`.
-    callback : callable, default=None
-        As in `minimize_constrained`.
-    **options : dict
-        Further keywords of `minimize_constrained`.
-
-    Returns
-    -------
-    scipy.optimize.OptimizeResult
-        See `minimize_constrained`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from scipy.optimize import LinearConstraint, minimize
-    >>> from skpapers.solvers import sketched_newton
-    >>> result = minimize(
-    ...     lambda x: x @ x / 2, np.zeros(3), method=sketched_newton, jac=lambda x: x,
-    ...     hess=lambda x: np.eye(3), constraints=LinearConstraint([[1, 2, 2]], 9, 9))
-    >>> result.x.round(6)
-    array([1., 2., 2.])
-    """
-    x0 = _check_start(x0)
-    _refuse_bounds(bounds, x0.size)
-    if hess is None and hessp is not None:
-        hess = _operator(hessp, x0.size)
-    return minimize_constrained(
-        fun,
-        x0,
-        args=args,
-        jac=jac,
-        hess=hess,
-        constraints=constraints,
-        callback=callback,
-        **options,
-    )
-
-
-def _operator(hessp, n):
-    def hess(x, *args):
-        return LinearOperator(
-            (n, n), matvec=lambda p: hessp(x, np.ravel(p), *args), dtype=np.float64
-        )
-
-    return hess
-
-
 # --- validation ---------------------------------------------------------------------
-def _check_start(x0):
+def check_start(x0):
     x0 = np.atleast_1d(as_float(x0, "x0"))
     if x0.ndim != 1 or not x0.size:
         raise ValueError(f"x0 must be a vector; got shape {x0.shape}.")
@@ -441,23 +365,6 @@ def _check_counts(**counts):
 def _check_choice(name, value, allowed):
     if not (isinstance(value, str) and value in allowed):
         raise ValueError(f"{name} is {value!r}; expected one of {allowed}.")
-
-
-def _refuse_bounds(bounds, n):
-    if bounds is None:
-        return
-    if hasattr(bounds, "lb"):
-        low, high = np.broadcast_to(bounds.lb, n), np.broadcast_to(bounds.ub, n)
-    else:
-        pairs = [(pair[0], pair[1]) for pair in bounds]
-        low = np.array([-np.inf if a is None else a for a, _ in pairs], dtype=float)
-        high = np.array([np.inf if b is None else b for _, b in pairs], dtype=float)
-    bounded = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
-    if bounded.size:
-        raise ValueError(
-            f"bounds: variables {bounded[:10].tolist()} are bounded. This solver takes "
-            f"equalities only; {INSTEAD}."
-        )
 
 
 def _check_multipliers(lam0, mask):
