@@ -61,8 +61,12 @@ class Chooser:
     def fill(self, parents, n_designs, rng):
         """Add neighbours of the best designs, from ever larger distances.
 
-        What remains of a space that is small enough is looked through in the end.
+        What remains of a space that is small enough is looked through: at once where
+        that is less work, or in the end.
         """
+        if self.space.n_designs <= N_VARIED * len(SIZES):
+            self.offer(self.space.every_design(), n_designs)
+            return
         for size in SIZES:
             n_missing = n_designs - len(self.code)
             if n_missing == 0:
