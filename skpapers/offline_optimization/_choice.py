@@ -64,7 +64,8 @@ class Chooser:
         What remains of a space that is small enough is looked through: at once where
         that is less work, or in the end.
         """
-        if self.space.n_designs <= N_VARIED * len(SIZES):
+        is_short = self.is_distinct and len(self.code) < n_designs
+        if is_short and self.space.n_designs <= N_VARIED * len(SIZES):
             self.offer(self.space.every_design(), n_designs)
             return
         for size in SIZES:

@@ -208,6 +208,16 @@ def test_a_whole_table_leaves_nothing():
     assert optimizer.distance_to_data_.shape == (0,)
 
 
+def test_small_spaces_repeat_themselves_if_they_may():
+    X = np.array([[0, 1], [1, 1], [0, 2], [1, 2]])
+    optimizer = OfflineOptimizer(
+        Ridge(), search=stay, categories=[0, 1], n_candidates=4, distinct=False
+    )
+    designs = optimizer.fit(X, [1.0, 2, 3, 4]).suggest(9)
+    assert designs.shape == (9, 2)
+    assert set(map(tuple, designs.tolist())) <= set(map(tuple, X.tolist()))
+
+
 def test_distances_to_the_table(bowl):
     X, y = bowl
     optimizer = OfflineOptimizer(Ridge(), search=wander, n_candidates=10).fit(X, y)
