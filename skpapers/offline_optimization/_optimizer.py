@@ -405,7 +405,7 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
                 f"n_candidates={self.n_candidates}: the search starts from all of "
                 "them.",
                 DataConditionWarning,
-                stacklevel=6,
+                stacklevel=5,  # past what wraps fit
             )
 
     def _route(self, fit_params):

@@ -150,11 +150,13 @@ def _polars_dtype(dtype):
 
 def _build_pandas(pd, columns, names, dtypes):
     def series(values, dtype):
+        name, is_list = dtype["name"], isinstance(values, list)
         if "categories" in dtype:
+            if not is_list:  # numbers between those categories
+                return pd.Series(values)
             kind = pd.CategoricalDtype(dtype["categories"], dtype["ordered"])
             return pd.Series(values, dtype=kind)
-        name = dtype["name"]
-        is_kept = isinstance(values, list) or _is_within(values, _number_type(name))
+        is_kept = is_list or _is_within(values, _number_type(name))
         return pd.Series(values).astype(name) if is_kept else pd.Series(values)
 
     parts = [series(*pair) for pair in zip(columns, dtypes, strict=True)]

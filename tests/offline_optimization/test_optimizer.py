@@ -477,8 +477,10 @@ def test_huge_and_tiny_units(bowl):
 def test_a_table_with_few_rows(bowl):
     X, y = bowl
     optimizer = OfflineOptimizer(Ridge(), search=wander, n_candidates=200)
-    with pytest.warns(DataConditionWarning, match="has 150 rows, fewer than n_cand"):
+    match = "has 150 rows, fewer than n_candidates=200"
+    with pytest.warns(DataConditionWarning, match=match) as caught:
         optimizer.fit(X, y)
+    assert caught[0].filename == __file__
     assert optimizer.start_designs_.shape == (150, 3)
     assert optimizer.suggest().shape == (200, 3)
 
@@ -519,6 +521,12 @@ def test_wrong_parameters(bowl):
         OfflineOptimizer(Ridge(), search="luck").fit(*bowl)
     with pytest.raises(ValueError, match="lower bound"):
         OfflineOptimizer(Ridge(), search=wander, bounds=(1, 0)).fit(*bowl)
+
+
+def test_parameters_of_the_surrogate_by_default():
+    optimizer = OfflineOptimizer()
+    with pytest.raises(ValueError, match=r"Pass SharpnessRegularizedRegressor\(\)"):
+        optimizer.set_params(estimator__lr=0.1)
 
 
 def test_wrong_searches(bowl):

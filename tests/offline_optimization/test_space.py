@@ -136,6 +136,14 @@ def test_frames_of_many_types():
     assert_equal_frames(space.write(space.training), Y)
 
 
+def test_numbers_that_are_kept_as_categories():
+    X = pd.DataFrame({"a": pd.Categorical([1, 5, 1]), "b": [0.5, 1.5, 2.5]})
+    as_numbers = DesignSpace(X).write(np.array([[2.5, 1.0]]))
+    assert as_numbers["a"].tolist() == [2.5]
+    space = DesignSpace(X, categories=["a"])
+    assert_equal_frames(space.write(space.training), X)
+
+
 def test_categories_of_several_types_have_an_order():
     X = np.array([["b", 1.0], [3, 2.0], [None, 3.0]], dtype=object)[:2]
     values = DesignSpace(X, categories=[0]).categories[0].values
