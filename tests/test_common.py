@@ -22,6 +22,12 @@ from skpapers.utils.discovery import all_estimators
 
 # Cheap arguments, by class.
 SMALL: dict[str, dict] = {
+    "ConservativeRegressor": {
+        "hidden_layer_sizes": (16,),
+        "lr": 0.02,
+        "max_epochs": 30,
+        "n_ascent_steps": 2,
+    },
     "EL2NScorer": {"epochs": 2, "n_runs": 2},
     "EnsembleScorer": {"scorers": [("el2n", EL2NScorer(epochs=2, n_runs=2))]},
     "ForgettingScorer": {"epochs": 1, "check_every": 0.5, "n_runs": 1},
@@ -60,7 +66,11 @@ def _instance(name, cls):
 
 
 # What an estimator cannot be fitted without, where that is an optional package.
-NEEDED = {"SharpnessRegularizedRegressor": "torch", "TopologicalSwapMLP": "torch"}
+NEEDED = {
+    "ConservativeRegressor": "torch",
+    "SharpnessRegularizedRegressor": "torch",
+    "TopologicalSwapMLP": "torch",
+}
 
 
 def _installed(name):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Better designs from a fixed table of past experiments."""
 
+from skpapers.offline_optimization._conservative import ConservativeRegressor
 from skpapers.offline_optimization._display import DesignDisplay
 from skpapers.offline_optimization._logit_encoder import LogitEncoder
 from skpapers.offline_optimization._optimizer import OfflineOptimizer
@@ -12,6 +13,7 @@ from skpapers.offline_optimization._tuning import (
 )
 
 __all__ = [
+    "ConservativeRegressor",
     "DesignDisplay",
     "LogitEncoder",
     "OfflineOptimizer",
