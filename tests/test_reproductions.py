@@ -23,6 +23,7 @@ METHODS = (
     "sachs",
     "sketched_newton",
     "sortability",
+    "surrogate_sharpness",
     "target_surrogates",
     "topological_swap",
 )
@@ -42,8 +43,9 @@ def reproduce(monkeypatch):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_reduced_run(method, reproduce, capsys, monkeypatch, tmp_path):
-    if method == "colide":  # one of its recipes is about batches in torch
+    if method in ("colide", "design_peers", "surrogate_sharpness"):
         pytest.importorskip("torch")
+        pytest.importorskip("skorch")
     common = reproduce("_common")
     monkeypatch.setattr(common, "RESULTS", tmp_path)
     monkeypatch.setattr(common, "REPEATS", 1)
