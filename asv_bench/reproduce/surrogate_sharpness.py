@@ -113,7 +113,9 @@ NETWORK = {  # of the CPU recipe
     "dtype": "float32",
 }
 LIKELIHOOD = NETWORK | {"loss": "gaussian_nll", "lr": 3e-4, "max_epochs": 8}
+LOGITS = {"overestimation_limit": 2.0, "ascent_step_size": 2.0}  # of COMs
 N_MEMBERS = 5
+COMS_EPOCHS = 20
 N_STEPS = 720  # of training, on tables of fewer than 1500 rows
 
 
@@ -129,12 +131,14 @@ def surrogate(regulariser, seed, n_members=1, network=NETWORK):
 
 
 def conservative(regulariser, seed):
-    """Return the surrogate of the conservative search."""
+    """Return the surrogate of the conservative search; an epoch is dear."""
     from skpapers.offline_optimization import ConservativeRegressor
 
-    params = {"hidden_layer_sizes": (128, 128), "dtype": "float32"} | regulariser
+    params = {"sharpness": "constraint"} | NETWORK | regulariser
+    params["max_epochs"] = min(params["max_epochs"], COMS_EPOCHS)
     if params.get("optimizer") is SAM:
         params |= {"net_params": {"optimizer__fused": True}}
+    del params["loss"]
     return ConservativeRegressor(random_state=seed, **params)
 
 
@@ -179,6 +183,8 @@ def run_searches(table, names, regulariser, seed, small=None):
             model = FrozenEstimator(fitted[kind])
         else:
             params = epochs_for(table) | regulariser | (small or {})
+            if kind == "conservative" and table.task.categories:
+                params |= LOGITS
             model = KINDS[kind](params, seed)
         optimizer = OfflineOptimizer(
             model,
@@ -247,7 +253,8 @@ def jobs(only=RECIPES):
     for recipe, tasks, searches, regularisers, seeds in (
         ("searches", MAIN_TASKS, FAST, list(REGULARISERS), SEEDS),
         ("others", OTHER_TASKS, CLIMBS, ["none", "IGNITE"], FEW_SEEDS),
-        ("slow searches", MAIN_TASKS, ["CMA-ES"], list(REGULARISERS), SEEDS),
+        ("slow searches", MAIN_TASKS, ["COMs"], list(REGULARISERS), FEW_SEEDS),
+        ("slow searches", MAIN_TASKS, ["CMA-ES"], list(REGULARISERS), FEW_SEEDS),
         ("slow searches", MAIN_TASKS, ["BO-qEI"], ["none", "IGNITE"], TWO_SEEDS),
     ):
         if recipe not in only:
@@ -495,6 +502,7 @@ def run(arguments=None):
     parser = argparse.ArgumentParser(description=TITLE["title"])
     parser.add_argument("--quick", action="store_true", help="small, nothing stored")
     parser.add_argument("--only", nargs="+", choices=(*RECIPES, "speed"))
+    parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=SEARCHES)
     parser.add_argument("--again", action="store_true", help="forget these first")
     parser.add_argument("--minutes", type=float, default=np.inf, help="then stop")
     options = parser.parse_args(arguments)
@@ -516,6 +524,8 @@ def run(arguments=None):
     began = stored = time.perf_counter()
     for recipe, task, seed, names, figures in jobs(only):
         missing = [n for n in names if (recipe, task, n, seed) not in fits]
+        if recipe == "searches":
+            missing = [n for n in missing if n.split(", ")[0] in options.searches]
         if not missing or time.perf_counter() - began > 60 * options.minutes:
             continue
         table = table_of(task, seed, None if recipe == "B" else 3000)
