@@ -31,7 +31,7 @@ class SharpnessMixin:
     The pass that computes the loss serves the gradient of h, too.
     """
 
-    recorded = ("sharpness", "multiplier")
+    recorded: tuple[str, ...] = ("sharpness", "multiplier")
 
     def __init__(
         self,
