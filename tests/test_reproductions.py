@@ -13,6 +13,7 @@ METHODS = (
     "bic_order_search",
     "colide",
     "data_diet",
+    "design_peers",
     "edge_stability",
     "fair_models",
     "gns",

@@ -252,7 +252,7 @@ def jobs(only=RECIPES):
                 yield "B", B_TASK, seed, [name], one_of(name, model)
     for recipe, tasks, searches, regularisers, seeds in (
         ("searches", MAIN_TASKS, FAST, list(REGULARISERS), SEEDS),
-        ("others", OTHER_TASKS, CLIMBS, ["none", "IGNITE"], FEW_SEEDS),
+        ("others", OTHER_TASKS, ["gradient"], ["none", "IGNITE"], FEW_SEEDS),
         ("slow searches", MAIN_TASKS, ["COMs"], list(REGULARISERS), FEW_SEEDS),
         ("slow searches", MAIN_TASKS, ["CMA-ES"], list(REGULARISERS), FEW_SEEDS),
         ("slow searches", MAIN_TASKS, ["BO-qEI"], ["none", "IGNITE"], TWO_SEEDS),
