@@ -131,8 +131,9 @@ def entry_of(fits, recipe, data, name):
             add_measure(entry, label, [run[label] for run in runs])
     entry["cpu_draws"] = [mean(run["CPU s"]) for run in runs]
     entry["cpu_seconds"] = mean(entry["cpu_draws"])
-    spread = np.std(entry["draws"]["100th"], ddof=1) if len(runs) > 1 else 0.0
-    entry["measures"]["s.e."] = mean(spread / np.sqrt(len(runs)))
+    if len(runs) > 1:
+        error = np.std(entry["draws"]["100th"], ddof=1) / np.sqrt(len(runs))
+        entry["measures"]["s.e."] = mean(error)
     return entry
 
 
@@ -167,7 +168,12 @@ def row_of(fits, recipe, data, name, n_rows, base=None):
         for seed, best in zip(entry["seeds"], entry["draws"]["100th"], strict=True)
         if (recipe, data, base, seed) in fits
     ]
+    drawn = entry["draws"]
+    beaten = np.greater_equal(drawn["100th"], drawn["best row"])
+    entry["measures"]["beaten"] = mean(beaten)
     if base and base != name and pairs:
         gain, _, p = compared(pairs)
-        entry["measures"] |= {"gain": mean(gain), "p": mean(p)}
+        entry["measures"]["gain"] = mean(gain)
+        if len(pairs) > 1:
+            entry["measures"]["p"] = mean(p)
     return row(recipe, data, entry["seeds"], entry, n_samples=n_rows())
