@@ -29,7 +29,6 @@ from skpapers.offline_optimization._choice import Chooser, distance_to_rows
 from skpapers.offline_optimization._searches import FILES, check_params, load_search
 from skpapers.offline_optimization._space import (
     DesignSpace,
-    mean_and_scale,
     numbers_of,
 )
 from skpapers.offline_optimization._surrogates import (
@@ -43,6 +42,7 @@ from skpapers.offline_optimization._tables import TableForm, library_of
 from skpapers.utils import DataConditionWarning
 from skpapers.utils._estimator import DocumentedEstimator, all_or_nothing
 from skpapers.utils._sklearn import HasMethods, Interval, StrOptions, fit_context
+from skpapers.utils._units import mean_and_scale
 
 SEED_MAX = np.iinfo(np.int32).max
 CLIMBS = ("gradient", "coms")  # searches that need the gradient of the surrogate

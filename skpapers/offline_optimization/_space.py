@@ -24,35 +24,11 @@ from skpapers.offline_optimization._logit_encoder import (
 )
 from skpapers.offline_optimization._tables import TableForm, column_values
 from skpapers.utils._sklearn import safe_indexing
+from skpapers.utils._units import mean_and_scale
 
 SMOOTHING = 0.4  # of the logits
 UNKNOWN = -1
 MOVED = 0.5  # probability that a part is varied
-TINY = np.finfo(np.float64).tiny
-
-
-# ------------------------------------------------------------------------------- units
-def mean_and_scale(values):
-    """Return mean and standard deviation of columns, 1 for the scale of constant ones.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n,) or (n, D)
-        Finite numbers of any size.
-
-    Returns
-    -------
-    mean, scale : ndarray of shape () or (D,)
-        Of each column.
-    """
-    largest = np.max(np.abs(values), axis=0)
-    unit = np.where(largest > TINY, largest, 1.0)  # squares must not overflow
-    scaled = values / unit
-    mean = scaled.mean(axis=0)
-    scale = (scaled - mean).std(axis=0) * unit
-    is_constant = np.max(values, axis=0) == np.min(values, axis=0)
-    mean = np.where(is_constant, values[0], mean * unit)
-    return mean, np.where(is_constant | (scale == 0), 1.0, scale)
 
 
 # -------------------------------------------------------------------------- categories

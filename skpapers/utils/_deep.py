@@ -167,8 +167,14 @@ class DeepEstimator(CallbackSupportMixin, DocumentedEstimator):
             X, y, weight = X[kept], y[kept], weight[kept]
         random = check_random_state(self.random_state)
         seeds = random.randint(2**31 - 1, size=self.n_estimators).tolist()
+        if going_on and self.n_estimators != self._n_members:
+            raise ValueError(
+                f"n_estimators={self.n_estimators}, but the training that goes on is "
+                f"of {self._n_members}; set it back, or fit without warm_start."
+            )
         if not going_on:
             self._fit_params = self.get_params(deep=False)
+            self._n_members = self.n_estimators
             self._learn_units(X, y, weight)
             self._dtype = X.dtype.name
             self.net_ = self._make_net(seeds)
@@ -398,4 +404,6 @@ class DeepEstimator(CallbackSupportMixin, DocumentedEstimator):
 
 def _is_fitted_name(name):
     """Tell whether an attribute was learnt in fit."""
-    return name == "_dtype" or (name.endswith("_") and not name.startswith("_"))
+    return name in ("_dtype", "_n_members") or (
+        name.endswith("_") and not name.startswith("_")
+    )

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skpapers.offline_optimization import LogitEncoder
-from skpapers.offline_optimization._space import DesignSpace, limits, mean_and_scale
+from skpapers.offline_optimization._space import DesignSpace, limits
+from skpapers.utils._units import mean_and_scale
 
 
 def mixed_columns(n, rng):

@@ -133,6 +133,8 @@ def test_training_goes_on(global_random_seed):
     assert step.fit(X, y).n_iter_ == 5  # anew
     with pytest.raises(ValueError, match="features"):
         warm.partial_fit(X[:, :2], y)
+    with pytest.raises(ValueError, match="n_estimators=2, but the training"):
+        warm.set_params(n_estimators=2).fit(X, y)
 
 
 def test_state_travels_without_torch(tmp_path, global_random_seed):
