@@ -101,7 +101,7 @@ lint: .venv-lint/ready
 
 # --- documentation and benchmarks ---------------------------------------------------
 doc: .venv-doc/ready
-	$(ONE_THREAD) .venv-doc/bin/python -m sphinx -b html -W --keep-going -q doc doc/_build/html
+	$(ONE_THREAD) .venv-doc/bin/python -m sphinx -j 2 -b html -W --keep-going -q doc doc/_build/html
 	.venv-doc/bin/python doc/check_links.py doc/_build/html
 
 bench: .venv-bench/ready
@@ -121,7 +121,7 @@ bench-pydvl-env: .venv-bench-pydvl/ready
 bench-offline-env: .venv-bench-offline/ready
 
 # make reproduce METHOD=colide; some methods run beside their peers in one environment
-OFFLINE := surrogate_sharpness design_peers
+OFFLINE := surrogate_sharpness design_peers design_tuning
 BESIDE := $(if $(filter sketched_newton,$(METHOD)),.venv-bench-solvers)$(if $(filter $(OFFLINE),$(METHOD)),.venv-bench-offline)
 reproduce: .venv-bench/ready $(addsuffix /ready,$(BESIDE)) .venv-bench-causal/ready .venv-bench-linear/ready $(if $(filter label_errors pruning,$(METHOD)),.venv-bench-data/ready .venv-bench-pydvl/ready)
 	$(ONE_THREAD) $(or $(BESIDE),.venv-bench)/bin/python asv_bench/reproduce/$(METHOD).py

@@ -71,6 +71,7 @@ sphinx_gallery_conf = {
     "matplotlib_animations": False,
     "plot_gallery": True,
     "abort_on_example_error": True,
+    "parallel": 2,
     "default_thumb_file": str(HERE / "_static" / "logo.svg"),
 }
 

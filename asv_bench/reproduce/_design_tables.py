@@ -8,6 +8,8 @@ csv and txt files is opened.
 
 import csv
 import json
+import sys
+import time
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -117,6 +119,34 @@ def stored_fits(method):
                 key = r["recipe"], r["data"], entry["name"], seed
                 found[key] = measures | {"CPU s": seconds[k]}
     return found
+
+
+def go_on(jobs, fits, store, minutes=np.inf):
+    """Run the jobs whose figures are not there, and store after each.
+
+    Parameters
+    ----------
+    jobs : dict
+        (recipe, data, name, seed) to a function that returns the figures, or None where
+        the data is not installed.
+    fits : dict
+        As of `stored_fits`; it is added to.
+    store : callable
+        Writes the fits.
+    minutes : float
+        No job begins after so many.
+    """
+    began = time.perf_counter()
+    for key, work in jobs.items():
+        start = time.perf_counter()
+        if key in fits or start - began > 60 * minutes:
+            continue
+        found = work()
+        if found is not None:
+            fits[key] = found
+            print(*key, f"{time.perf_counter() - start:.1f} s", file=sys.stderr)
+            store()
+    store()
 
 
 def entry_of(fits, recipe, data, name):

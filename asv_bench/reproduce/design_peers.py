@@ -17,10 +17,9 @@ The run stores every fit and goes on where it was ended.
 
 import argparse
 import random
-import sys
 import time
 import warnings
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -31,6 +30,7 @@ from _design_tables import (
     RESULTS,
     Table,
     entry_of,
+    go_on,
     stored_fits,
     task_of,
 )
@@ -252,9 +252,12 @@ OWN = {
     "OfflineOptimizer()": ours("gradient", lambda seed: None),
     "OfflineOptimizer(five smaller networks)": ours("gradient", small_ensemble),
 }
-OWN_SEARCHES = {
-    f"OfflineOptimizer({name}, search='cmaes')": ours("cmaes", make)
-    for name, make in SURROGATES.items()
+OWN_SEARCHES = {  # by the package that they need
+    package: {
+        f"OfflineOptimizer({name}, search={search!r})": ours(search, make)
+        for name, make in SURROGATES.items()
+    }
+    for package, search in (("cma", "cmaes"), ("botorch", "bo"))
 }
 
 
@@ -267,8 +270,8 @@ def methods():
             installed[name] = f"{name} {version(name)}"
         except PackageNotFoundError:
             continue
-    if "cma" in installed:
-        found |= OWN_SEARCHES
+    for package in installed:
+        found |= OWN_SEARCHES.get(package, {})
     for name, label in installed.items():
         for surrogate in SURROGATES:
             found[f"{label} on {surrogate}"] = peer(name, surrogate)
@@ -296,15 +299,22 @@ def figures(table, propose, seed, n_turns=N_GENERATIONS):
     return judged | {"wall s": wall, "CPU s": seconds}
 
 
-def jobs():
-    """Yield task, name, seed and method; those that take long come last."""
+def jobs(tasks=TASKS, begin=""):
+    """Return what is to be run; what takes long comes last."""
     slow = [name for name in methods() if name.startswith("botorch")]
-    for seeds, is_slow in ((SEEDS, False), (SEEDS[:1], True)):
-        for seed in seeds:
-            for task in TASKS:
-                for name, propose in methods().items():
-                    if (name in slow) == is_slow:
-                        yield task, name, seed, propose
+
+    def found(task, seed, propose):
+        table = table_of(task, seed)
+        return None if table is None else figures(table, propose, seed)
+
+    return {
+        (task, about(task), name, seed): partial(found, task, seed, propose)
+        for is_slow in (False, True)
+        for seed in SEEDS
+        for task in tasks
+        for name, propose in methods().items()
+        if (name in slow) == is_slow and name.startswith(begin)
+    }
 
 
 def rows_of(fits, tasks=TASKS):
@@ -312,7 +322,7 @@ def rows_of(fits, tasks=TASKS):
     rows = []
     for task in tasks:
         names = dict.fromkeys(n for r, _, n, _ in fits if r == task)
-        own = [n for n in (*OWN, *OWN_SEARCHES) if n in names]
+        own = [n for n in names if n.startswith("OfflineOptimizer")]
         peers = [n for n in names if n not in own]
         entries = [entry_of(fits, task, about(task), name) for name in own]
         others = [entry_of(fits, task, about(task), name) for name in sorted(peers)]
@@ -376,21 +386,9 @@ def run(arguments=None):
         recipes = {"hartmann6": lambda quick: small_rows("hartmann6")}
         return main("design_peers", *TITLE.values(), recipes, ["--quick"])
     path, fits = RESULTS / "design_peers.json", stored_fits("design_peers")
-    began = time.perf_counter()
-    for task, name, seed, propose in jobs():
-        is_late = time.perf_counter() - began > 60 * options.minutes
-        is_asked = task in options.only and name.startswith(options.methods)
-        if not is_asked or (task, about(task), name, seed) in fits:
-            continue
-        table = table_of(task, seed)
-        if table is None or is_late:
-            continue
-        found = figures(table, propose, seed)
-        fits[task, about(task), name, seed] = found
-        print(task, name, seed, f"{found['wall s']:.1f} s", file=sys.stderr)
-        save(report_of(fits), path)
+    todo = jobs(options.only, options.methods)
+    go_on(todo, fits, lambda: save(report_of(fits), path), options.minutes)
     report = report_of(fits)
-    save(report, path)
     print(format_table(report))
     return report
 

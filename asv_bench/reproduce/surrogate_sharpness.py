@@ -155,6 +155,7 @@ SEARCHES = {  # kind of surrogate, search, its parameters
 }
 CLIMBS = ("gradient", "ensemble mean", "ensemble min")
 FAST = ("gradient", "ensemble mean", "ensemble min", "REINFORCE", "pymoo")
+SLOW = ("COMs", "CMA-ES", "BO-qEI")
 KINDS = {
     "one network": surrogate,
     "ensemble": lambda params, seed: surrogate(params, seed, N_MEMBERS),
@@ -223,7 +224,7 @@ OTHER_TASKS = (
     "wine",
     *CHEMISTRY,
 )
-SEEDS, FEW_SEEDS, TWO_SEEDS = range(8), range(4), range(2)
+SEEDS, FEW_SEEDS = range(8), range(4)
 ALL = "all four tasks"
 RECIPES = ("A", "B", "searches", "others", "slow searches")
 
@@ -253,9 +254,7 @@ def jobs(only=RECIPES):
     for recipe, tasks, searches, regularisers, seeds in (
         ("searches", MAIN_TASKS, FAST, list(REGULARISERS), SEEDS),
         ("others", OTHER_TASKS, ["gradient"], ["none", "IGNITE"], FEW_SEEDS),
-        ("slow searches", MAIN_TASKS, ["COMs"], list(REGULARISERS), FEW_SEEDS),
-        ("slow searches", MAIN_TASKS, ["CMA-ES"], list(REGULARISERS), FEW_SEEDS),
-        ("slow searches", MAIN_TASKS, ["BO-qEI"], ["none", "IGNITE"], TWO_SEEDS),
+        ("slow searches", MAIN_TASKS, SLOW, list(REGULARISERS), SEEDS),
     ):
         if recipe not in only:
             continue

@@ -26,6 +26,7 @@ CONSERVATIVE_CONSTRAINTS: dict[str, list] = {
     "ascent_step_size": [Interval(Real, 0, None, closed="left")],
 }
 INHERITED = SharpnessRegularizedRegressor._parameter_constraints
+FOR_CATEGORIES = {"overestimation_limit": 2.0, "ascent_step_size": 2.0}
 OF_ENSEMBLES = ("loss", "n_estimators", "bootstrap")
 
 
@@ -46,11 +47,13 @@ class ConservativeRegressor(SharpnessRegularizedRegressor):
         Step of Adam on log alpha.
     overestimation_limit : float, default=0.5
         How much higher the mean prediction after the ascent may be, in standard
-        deviations of y: alpha grows while it is more, and falls while it is less.
+        deviations of y: alpha grows while it is more, and falls while it is less. The
+        paper has 2 for sequences.
     n_ascent_steps : int, default=50
         Steps of the ascent.
     ascent_step_size : float, default=0.05
-        Their size in standardised columns, times the root of the number of columns.
+        Their size in standardised columns, times the root of the number of columns. The
+        paper has 2 for sequences, whose columns are logits (`LogitEncoder`).
     activation : {"leaky_relu", "relu", "tanh", "elu", "gelu"}, default="relu"
         Activation.
     sharpness : {"constraint", "penalty", None}, default=None

@@ -66,13 +66,14 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
     estimator : estimator, default=None
         Surrogate: a regressor, or a net of skorch; it is cloned, and fitted to
         standardised columns and scores. ``search="gradient"`` needs one with gradients:
-        a `SharpnessRegularizedRegressor`, which None stands for, or a net. The other
-        searches take any regressor of scikit-learn. A `GridSearchCV` of such an
-        estimator will do, too.
+        a `SharpnessRegularizedRegressor`, which None stands for (with
+        ``dtype="float32"``), or a net. The other searches take any regressor of
+        scikit-learn. A `GridSearchCV` of such an estimator will do, too.
 
     search : str or callable, default="gradient"
         How to search: "gradient" (ascent from the best rows), "coms" (ascent on a
-        conservative surrogate, which None then stands for), "cmaes", "reinforce",
+        `ConservativeRegressor`, which None then stands for; where all columns are
+        categories, with steps of 2 for their logits), "cmaes", "reinforce",
         "pymoo" or "bo" (Bayesian optimisation). Or a function
         ``search(objective, space, starts, n_candidates, rng, **search_params)`` that
         returns points (k, D) in standardised coordinates; ``objective.values(Z)``
@@ -284,6 +285,8 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
         rng = check_random_state(self.random_state)
         seed, self._search_seed = (int(s) for s in rng.randint(SEED_MAX, size=2))
         self.space_ = self._make_space(table)
+        if self.estimator is None:
+            estimator.set_params(**self._constants())
         score = self._standardise(y)
         self._rank(score)
         Z = self.space_.encode(self.space_.training)
@@ -324,6 +327,7 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
         return self._in_units(score)
 
     def _resolve_estimator(self):
+        """Return the surrogate; a network has no use for more than single precision."""
         if self.estimator is not None:
             return self.estimator
         if self.search == "coms":
@@ -331,12 +335,20 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
                 ConservativeRegressor,
             )
 
-            return ConservativeRegressor()
+            return ConservativeRegressor(dtype="float32")
         from skpapers.offline_optimization._regressor import (
             SharpnessRegularizedRegressor,
         )
 
-        return SharpnessRegularizedRegressor()
+        return SharpnessRegularizedRegressor(dtype="float32")
+
+    def _constants(self):
+        """Return what the surrogate by default is told of the space."""
+        if self.search == "coms" and self.space_.is_discrete:
+            from skpapers.offline_optimization._conservative import FOR_CATEGORIES
+
+            return FOR_CATEGORIES
+        return {}
 
     def _check_gradient(self, estimator):
         """Raise before the training if the search could not use the surrogate."""

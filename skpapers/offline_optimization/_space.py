@@ -419,6 +419,11 @@ class DesignSpace:
         ]
 
     @property
+    def is_discrete(self):
+        """Whether all coordinates are logits of categories."""
+        return not self.number_parts
+
+    @property
     def n_designs(self):
         """Number of designs of the space, infinite where a number is not an integer."""
         sizes = [category.n_categories for category in self.categories]

@@ -87,5 +87,29 @@ def test_conservative_search(global_random_seed):
     )
     assert designs.shape == (16, 3)
     assert np.abs(designs).max() <= 1
-    default = OfflineOptimizer(search="coms")._resolve_estimator()
-    assert isinstance(default, ConservativeRegressor)
+
+
+def test_steps_suit_the_columns(monkeypatch):
+    assert isinstance(
+        OfflineOptimizer(search="coms")._resolve_estimator(), ConservativeRegressor
+    )
+    few = ConservativeRegressor((8,), max_epochs=1, random_state=0)
+    monkeypatch.setattr(OfflineOptimizer, "_resolve_estimator", lambda self: few)
+    rng = np.random.default_rng(0)
+    y = rng.uniform(size=40)
+    letters, numbers = rng.integers(4, size=(40, 5)), rng.uniform(size=(40, 5))
+
+    def fitted(X, **space):
+        return OfflineOptimizer(search="coms", n_candidates=8, **space).fit(X, y)
+
+    of_letters = fitted(letters, categories=list(range(5)))
+    of_numbers = fitted(numbers)
+    of_both = fitted(np.c_[letters[:, 0], numbers], categories=[0])
+    for optimizer, size in ((of_letters, 2.0), (of_numbers, 0.05), (of_both, 0.05)):
+        surrogate = optimizer.estimator_
+        assert surrogate.ascent_step_size == size
+        asked = optimizer.set_params(search_params={"step_size": size}).suggest()
+        np.testing.assert_array_equal(
+            asked, optimizer.set_params(search_params=None).suggest()
+        )
+    assert of_letters.estimator_.overestimation_limit == 2.0
