@@ -1,5 +1,6 @@
 """Searches without gradients: calls, bounds, seeds, and closed forms of REINFORCE."""
 
+import inspect
 import itertools
 import sys
 
@@ -7,7 +8,12 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from skpapers.offline_optimization._searches import check_params, load_search
+from skpapers.offline_optimization._searches import (
+    FILES,
+    GIVEN,
+    check_params,
+    load_search,
+)
 from skpapers.offline_optimization._searches._box import (
     FreeBox,
     best_of,
@@ -96,6 +102,14 @@ def _run(name, space, Z, estimator, seed=0, n_candidates=N_STARTS, **params):
 
 
 # ----------------------------------------------------------------- what all searches do
+@pytest.mark.parametrize("name", FILES)
+def test_every_name_is_a_search(name):
+    parameters = inspect.signature(load_search(name)).parameters
+    assert tuple(parameters)[: len(GIVEN)] == GIVEN
+    others = list(parameters.values())[len(GIVEN) :]
+    assert all(p.default is not p.empty for p in others)
+
+
 @pytest.mark.parametrize("bounds", [None, "free", (0.2, 0.9)])
 def test_climbs_a_quadratic_within_the_box(name, bounds, global_random_seed):
     X = _table(global_random_seed)
