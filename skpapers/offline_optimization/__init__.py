@@ -32,9 +32,10 @@ _ON_TORCH = {  # loaded when they are touched, since they import torch
 
 def __getattr__(name):
     if name in _ON_TORCH:
-        from skpapers.utils._optional import import_optional
+        from importlib import import_module
 
-        module = f"{__name__}.{_ON_TORCH[name]}"
-        import_optional("skorch", extra="torch", needed_by=name)
-        return getattr(import_optional(module, extra="torch", needed_by=name), name)
+        from skpapers.utils._deep import engine_module
+
+        engine_module(name)  # or it says what to install
+        return getattr(import_module(f"{__name__}.{_ON_TORCH[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,6 @@ from skpapers.offline_optimization._regressor import (
     SHARPNESS_CONSTRAINTS,
     SharpnessRegularizedRegressor,
 )
-from skpapers.utils._optional import import_optional
 from skpapers.utils._sklearn import Interval
 
 __all__ = ["ConservativeRegressor"]
@@ -94,7 +93,8 @@ class ConservativeRegressor(SharpnessRegularizedRegressor):
     dtype : {"float32", "float64"} or None, default=None
         Precision of the computation; None takes that of X.
     callbacks : list, default=None
-        Callbacks of skorch, as (name, callback) or instances.
+        Callbacks of skorch, as (name, callback) or instances; see
+        `SharpnessRegularizedRegressor`.
     net_params : dict, default=None
         Further parameters of the skorch net.
     compile : bool, default=False
@@ -112,13 +112,18 @@ class ConservativeRegressor(SharpnessRegularizedRegressor):
         Sharpness over the training rows.
     multiplier_ : ndarray of shape (1,)
         Multiplier of the sharpness term at the end.
+    alpha_ : float
+        Strength of the conservative term at the end.
     history_ : dict of str to ndarray
-        By epoch: ``loss`` (with the term), ``alpha``, ``overestimation`` and, with a
-        sharpness term, ``sharpness`` and ``multiplier``.
+        By epoch: ``loss`` (with the term), ``alpha``, ``overestimation``,
+        ``valid_loss`` with early stopping and, with a sharpness term, ``sharpness`` and
+        ``multiplier``.
     x_mean_, x_scale_ : ndarray of shape (n_features,)
         Units of the columns.
     y_mean_, y_scale_ : float
         Units of the target.
+    n_outputs_ : int
+        Always 1.
     n_iter_ : int
         Epochs.
     n_features_in_ : int
@@ -136,7 +141,8 @@ class ConservativeRegressor(SharpnessRegularizedRegressor):
     Warns
     -----
     ConvergenceWarning
-        If a gradient is not finite; the weights are those before it.
+        If a gradient is not finite; the weights are those before it. If the training is
+        interrupted (Ctrl-C); the weights are those so far.
 
     See Also
     --------
@@ -243,11 +249,22 @@ class ConservativeRegressor(SharpnessRegularizedRegressor):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _engine(self, engine):
-        name = "skpapers.offline_optimization._conservative_net"
-        nets = import_optional(name, extra="torch", needed_by=type(self).__name__)
-        return nets.ConservativeNet
+    _structure = ("hidden_layer_sizes", "activation")
+
+    def _engine(self):
+        from skpapers.offline_optimization._conservative_net import ConservativeNet
+
+        return ConservativeNet
 
     def _engine_params(self):
         names = (*SHARPNESS_CONSTRAINTS, *CONSERVATIVE_CONSTRAINTS)
         return {name: getattr(self, name) for name in names}
+
+    def _set_state(self, net):
+        super()._set_state(net)
+        if hasattr(self, "alpha_"):
+            net.begin_alpha(self.alpha_)
+
+    def _conclude(self, inputs, weight):
+        super()._conclude(inputs, weight)
+        self.alpha_ = self.net_.alpha_[0].exp().item()

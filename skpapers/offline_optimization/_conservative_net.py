@@ -20,6 +20,7 @@ class ConservativeNet(SharpNet):
     """
 
     recorded = (*SharpNet.recorded, "alpha", "overestimation")
+    moving = (*SharpNet.moving, "alpha_")
 
     def __init__(
         self,
@@ -40,11 +41,15 @@ class ConservativeNet(SharpNet):
 
     def initialize(self):
         """Initialise the net; alpha begins at its start."""
-        start = math.log(self.alpha) if self.alpha > 0 else -math.inf
+        self.begin_alpha(self.alpha)
+        return super().initialize()
+
+    def begin_alpha(self, alpha):
+        """Let alpha go on from a value."""
+        start = math.log(alpha) if alpha > 0 else -math.inf
         log_alpha = torch.tensor(start, dtype=torch.float64)
         # a tuple: skorch would take an optimizer for one of its own
         self.alpha_ = log_alpha, torch.optim.Adam([log_alpha], lr=self.alpha_lr)
-        return super().initialize()
 
     def ascended(self, x):
         """Return rows (m, d) after steps of ascent on their predictions."""

@@ -70,5 +70,4 @@ class SharpNet(SharpnessMixin, WeightedNet):
 
     def mean_prediction(self, y_pred, y_true):
         """Return the weighted mean prediction of each member; spreads do not enter."""
-        _, weight = y_true
-        return (weight.mT * y_pred[..., 0]).mean(dim=1)
+        return self.member_means(y_pred[..., 0], y_true)

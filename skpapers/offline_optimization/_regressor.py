@@ -18,7 +18,6 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skpapers.utils._deep import CHUNK, DEEP_CONSTRAINTS, DeepEstimator
-from skpapers.utils._optional import import_optional
 from skpapers.utils._sklearn import Interval, StrOptions
 from skpapers.utils._torch import import_torch
 from skpapers.utils._units import mean_and_scale
@@ -35,12 +34,14 @@ SHARPNESS_CONSTRAINTS: dict[str, list] = {
     "hvp": [StrOptions({"difference", "exact"})],
     "sharpness_every": [Interval(Integral, 1, None, closed="left")],
 }
+OF_NETWORKS = ("hidden_layer_sizes", "activation", "loss")
 
 
 def networks():
     """Return the module of the networks, which imports torch."""
-    name = "skpapers.offline_optimization._networks"
-    return import_optional(name, extra="torch", needed_by="networks")
+    from skpapers.offline_optimization import _networks
+
+    return _networks
 
 
 class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
@@ -58,9 +59,9 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
     activation : {"leaky_relu", "relu", "tanh", "elu", "gelu"}, default="leaky_relu"
         Activation; the slope of the leaky one is 0.3.
     loss : {"gaussian_nll", "squared_error"}, default="gaussian_nll"
-        The former also learns a standard deviation for each row, between about 0.1 and
-        0.2 of that of y at the start. Its gradients are 12 to 50 times those of half
-        the squared error, so the same multiplier acts that much weaker.
+        The former also learns a standard deviation for each row, between 0.1 and 0.3 of
+        that of y at the start. Its gradients are 7 (at first) to 50 times those of the
+        squared error, so that the same multiplier acts that much weaker.
     sharpness : {"constraint", "penalty", None}, default="constraint"
         Adapt the multiplier to the bound, keep it, or train without the term.
     sharpness_radius : float, default=0.05
@@ -71,7 +72,7 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
         :math:`\lambda`, the strength of the term: its start, or its value. The paper's
         fixed penalty has 0.01 with radii of 0.2.
     multiplier_lr : float, default=1e-3
-        Step of the multiplier, once a batch.
+        Step of the multiplier, at every batch with the term.
     difference_radius : float, default=0.05
         Step of the difference that stands for the product with the Hessian.
     hvp : {"difference", "exact"}, default="difference"
@@ -97,7 +98,8 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
     max_epochs : int, default=100
         Passes over the table.
     early_stopping : bool, default=False
-        Watch the loss of held-out rows and keep the best epoch.
+        Watch the loss of held-out rows, in the mean over the networks, and keep the
+        weights of the best epoch; multiplier and history are those of the last one.
     validation_fraction : float, default=0.1
         Share of the rows that are held out then.
     n_iter_no_change : int, default=10
@@ -111,9 +113,12 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
     dtype : {"float32", "float64"} or None, default=None
         Precision of the computation; None takes that of X.
     callbacks : list, default=None
-        Callbacks of skorch, as (name, callback) or instances.
+        Callbacks of skorch, as (name, callback) or instances. They see targets in
+        standard units and the outputs of all networks at once, so that those which
+        score by a name of scikit-learn do not fit.
     net_params : dict, default=None
-        Further parameters of the skorch net, as ``{"optimizer__betas": (0.9, 0.99)}``.
+        Further parameters of the skorch net, as ``{"optimizer__eps": 1e-7}``, which is
+        the value of the paper's code for Adam (torch's is 1e-8).
     compile : bool, default=False
         Whether torch compiles the network.
     random_state : int, RandomState instance or None, default=None
@@ -130,12 +135,15 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
     multiplier_ : ndarray of shape (n_estimators,)
         The multipliers at the end.
     history_ : dict of str to ndarray
-        By epoch: ``loss``, ``valid_loss`` with early stopping, and with a term
-        ``sharpness`` (norms) and ``multiplier``, of shape (n_epochs, n_estimators).
+        By epoch, in the mean over its rows: ``loss``, ``valid_loss`` with early stopping,
+        and with a term ``sharpness`` and ``multiplier``, of shape (n_epochs,
+        n_estimators) and NaN in epochs without it.
     x_mean_, x_scale_ : ndarray of shape (n_features,)
         Units of the columns.
     y_mean_, y_scale_ : float
         Units of the target.
+    n_outputs_ : int
+        Outputs of a network: 2 with a standard deviation, else 1.
     n_iter_ : int
         Epochs.
     n_features_in_ : int
@@ -153,7 +161,8 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
     Warns
     -----
     ConvergenceWarning
-        If a gradient is not finite; the weights are those before it.
+        If a gradient is not finite; the weights are those before it. If the training is
+        interrupted (Ctrl-C); the weights are those so far.
 
     See Also
     --------
@@ -168,8 +177,10 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
     the same tensor operations. On the CPU, fits are reproducible bit for bit.
 
     With more rows than ``batch_size``, integer weights and repeated rows give the same
-    loss in the mean over batches, not in each one. A pickled estimator goes on training
-    with a new state of the optimizer; `save_weights` writes a file without code.
+    loss in the mean over batches, not in each one. A training that goes on
+    (``warm_start``, `partial_fit`) takes up changed numbers, such as ``lr``, and refuses
+    changed networks; a pickled estimator does so with a new state of the optimizer.
+    `save_weights` writes a file without code.
 
     References
     ----------
@@ -268,7 +279,9 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
         self.verbose = verbose
 
     # --- engine and module -----------------------------------------------------------
-    def _engine(self, engine):
+    _structure: tuple[str, ...] = ("n_estimators", "bootstrap", *OF_NETWORKS)
+
+    def _engine(self):
         return networks().SharpNet
 
     def _engine_params(self):
@@ -300,15 +313,31 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
             return inputs
         return inputs, ((y - self.y_mean_) / self.y_scale_)[:, None]
 
-    def _train(self, X, y, sample_weight, going_on, n_epochs):
-        super()._train(X, y, sample_weight, going_on, n_epochs)
+    def _set_state(self, net):
+        torch = import_torch("multiplier")
+        if hasattr(self, "multiplier_"):
+            kind = getattr(torch, self._dtype)
+            net.multiplier_ = torch.tensor(self.multiplier_).to(net.device, kind)
+
+    def _conclude(self, inputs, weight):
         multiplier = self.net_.multiplier_
         if multiplier is None:
             self.multiplier_ = np.full(self.n_estimators, float(self.multiplier))
         else:
             self.multiplier_ = multiplier.cpu().numpy().astype(np.float64)
-        self.sharpness_ = self.surrogate_sharpness(X)
-        return self
+        self.sharpness_ = self._sharpness_for(inputs, weight / weight.sum())
+
+    def _sharpness_for(self, inputs, shares):
+        """Return the sharpness over inputs, of which each has a share in the mean."""
+        from skpapers.offline_optimization._sharpness import mean_gradient
+
+        parts = (self._tensor(values).split(CHUNK) for values in (inputs, shares))
+        norms = mean_gradient(
+            self.net_.module_.eval(),
+            zip(*parts, strict=True),
+            lambda outputs: outputs[..., 0],
+        )
+        return self.sharpness_radius * norms.cpu().numpy().astype(np.float64)
 
     # --- results ---------------------------------------------------------------------
     def predict(self, X, return_std=False):
@@ -334,20 +363,22 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
         ValueError
             If a standard deviation is asked of a single network that states none.
         """
-        outputs = self._outputs(self._validated(X))
-        means = outputs[..., 0] * self.y_scale_ + self.y_mean_
-        y = means.mean(axis=0)
+        X = self._validated(X)
+        outputs = self._outputs(X).astype(np.float64)  # y may be larger than float32
+        kind = np.result_type(X.dtype, self._y_dtype)
+        mean = outputs[..., 0].mean(axis=0) * self.y_scale_ + self.y_mean_
         if not return_std:
-            return y
-        noise = 0.0
-        if self.loss == "gaussian_nll":
-            noise = (np.exp(2 * outputs[..., 1])).mean(axis=0) * self.y_scale_**2
-        elif len(means) == 1:
+            return mean.astype(kind)
+        variance = outputs[..., 0].var(axis=0)
+        if self.n_outputs_ == 2:
+            variance = variance + np.exp(2 * outputs[..., 1]).mean(axis=0)
+        elif len(outputs) == 1:
             raise ValueError(
-                "return_std needs loss='gaussian_nll' or n_estimators > 1: a single "
-                "network fitted to the squared error states no standard deviation."
+                "return_std: a single network that is fitted to the squared error "
+                "states no standard deviation; SharpnessRegularizedRegressor does with "
+                "loss='gaussian_nll' or n_estimators > 1."
             )
-        return y, np.sqrt(noise + means.var(axis=0))
+        return mean.astype(kind), (np.sqrt(variance) * self.y_scale_).astype(kind)
 
     def tensor_predict(self, X):
         """Predict for a tensor, so that predictions can be differentiated in X.
@@ -387,13 +418,5 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
             :math:`\rho \|\nabla_w h\|` of each network, to first order, in standard
             deviations of y.
         """
-        inputs = self._tensor(self._encode(self._validated(X)))
-        name = "skpapers.offline_optimization._sharpness"
-        sharpness = import_optional(name, extra="torch", needed_by="sharpness")
-        norms = sharpness.mean_gradient(
-            self.net_.module_.eval(),
-            inputs.split(CHUNK),
-            len(inputs),
-            lambda outputs: outputs[..., 0],
-        )
-        return self.sharpness_radius * norms.cpu().numpy().astype(np.float64)
+        inputs = self._encode(self._validated(X))
+        return self._sharpness_for(inputs, np.full(len(inputs), 1 / len(inputs)))

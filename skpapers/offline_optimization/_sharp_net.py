@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Nets of skorch that are trained under a bound or a penalty on their sharpness."""
 
+import warnings
+
 import torch
 from skorch import NeuralNetRegressor
 from skorch.dataset import unpack_data
@@ -19,6 +21,9 @@ from skpapers.utils._engine import is_stacked
 __all__ = ["SharpnessMixin", "SharpnessRegularizedNet"]
 
 
+CONSTANT = 1e-6  # norm of a gradient that is rounding
+
+
 class SharpnessMixin:
     r"""What a net of skorch inherits first to be trained under a sharpness term.
 
@@ -32,6 +37,7 @@ class SharpnessMixin:
     """
 
     recorded: tuple[str, ...] = ("sharpness", "multiplier")
+    moving: tuple[str, ...] = ("multiplier_", "n_steps_")
 
     def __init__(
         self,
@@ -58,8 +64,34 @@ class SharpnessMixin:
 
     def initialize(self):
         """Initialise the net; the multiplier begins at its start."""
+        self._check_settings()
         self.multiplier_, self.n_steps_ = None, 0
         return super().initialize()
+
+    def _check_settings(self):
+        """Raise if a setting is none that there is."""
+        for name, accepted in (
+            ("sharpness", ("constraint", "penalty", None)),
+            ("hvp", ("difference", "exact")),
+        ):
+            if getattr(self, name) not in accepted:
+                raise ValueError(
+                    f"{name} must be one of {accepted}, got {getattr(self, name)!r}."
+                )
+        for name in ("multiplier", "multiplier_lr", "sharpness_radius"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(
+                    f"{name} must not be negative, got {getattr(self, name)!r}."
+                )
+        if not self.sharpness_every >= 1:
+            raise ValueError(
+                f"sharpness_every must be at least 1, got {self.sharpness_every!r}."
+            )
+        if self.compile and self.sharpness is not None and self.hvp == "exact":
+            raise ValueError(
+                "hvp='exact' needs two derivatives, which a compiled module does not "
+                "have; use hvp='difference' or compile=False."
+            )
 
     def mean_prediction(self, y_pred, y_true):
         """Return h, the mean prediction; a net with other outputs overrides it."""
@@ -104,16 +136,23 @@ class SharpnessMixin:
         """Add the term to the gradients and let the multiplier follow the bound."""
         stacked, weights = is_stacked(self.module_), trained(self.module_)
         if self.multiplier_ is None:
+            self._warn_of_constants(norms)
             self.multiplier_ = self._first_multiplier(norms)
+        elif self.sharpness == "penalty":  # which may have been set anew
+            self.multiplier_ = torch.full_like(norms, self.multiplier)
         strength = self.multiplier_ * self.sharpness_radius * self.sharpness_every
         for name, slope in slopes.items():
-            term = of_members(strength, slope, stacked) * slope.detach()
+            term = of_members(strength, slope, stacked) * slope
             p = weights[name]
             p.grad = term if p.grad is None else p.grad.add_(term)
-        self.history.record_batch("sharpness", norms.tolist())
+        sharpness = self.sharpness_radius * norms
+        self.history.record_batch("sharpness", sharpness.tolist())
         if self.sharpness == "constraint":
-            excess = self.sharpness_radius * norms - self.sharpness_limit
-            moved = self.multiplier_ + self.multiplier_lr * excess
+            moved = self.multiplier_ + self.multiplier_lr * (
+                sharpness - self.sharpness_limit
+            )
+            is_finite = torch.isfinite(moved)  # else the step will not be taken
+            moved = torch.where(is_finite, moved, self.multiplier_)
             self.multiplier_ = moved.clamp_min(0.0)
         self.history.record_batch("multiplier", self.multiplier_.tolist())
 
@@ -121,9 +160,20 @@ class SharpnessMixin:
         """Return the start, or where a training that was stored had come to."""
         for epoch in reversed(self.history):
             for batch in reversed(epoch["batches"]):
-                if "multiplier" in batch:
+                if "multiplier" in batch and self.sharpness == "constraint":
                     return torch.tensor(batch["multiplier"]).to(norms)
         return torch.full_like(norms, self.multiplier)
+
+    def _warn_of_constants(self, norms):
+        """Warn of a mean prediction that no weight changes."""
+        if not (norms > CONSTANT).any():
+            warnings.warn(
+                "The mean prediction does not depend on the weights, so that the "
+                "sharpness term does nothing: probabilities, for example, have the "
+                "same mean whatever they are. Override mean_prediction of the net.",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 class SharpnessRegularizedNet(SharpnessMixin, NeuralNetRegressor):
@@ -132,7 +182,8 @@ class SharpnessRegularizedNet(SharpnessMixin, NeuralNetRegressor):
     Parameters
     ----------
     module : torch.nn.Module (class or instance)
-        The network; the first output counts as its prediction.
+        The network; its prediction is its output, the first of a tuple. h is the mean
+        over all entries; override ``mean_prediction`` for another one.
     *args
         Further arguments of `skorch.NeuralNetRegressor`.
     sharpness : {"constraint", "penalty", None}, default="constraint"
@@ -144,7 +195,7 @@ class SharpnessRegularizedNet(SharpnessMixin, NeuralNetRegressor):
     multiplier : float, default=1e-3
         Strength of the term, at the start or for good.
     multiplier_lr : float, default=1e-3
-        Step of the multiplier, once a batch.
+        Step of the multiplier, at every batch with the term.
     difference_radius : float, default=0.05
         Step of the forward difference.
     hvp : {"difference", "exact"}, default="difference"
@@ -168,11 +219,15 @@ class SharpnessRegularizedNet(SharpnessMixin, NeuralNetRegressor):
 
     Notes
     -----
-    A net of another kind becomes one in a line: ``class Net(SharpnessMixin,
-    NeuralNetClassifier): pass`` with the mixin of
-    ``skpapers.offline_optimization``; the settings are its attributes. The history
-    records ``sharpness`` (the norm) and ``multiplier`` of each batch. About twice the
-    cost of a plain step.
+    A net of another kind becomes one with the mixin of
+    ``skpapers.offline_optimization``: ``class Net(SharpnessMixin,
+    NeuralNetClassifier)``; the settings are its attributes. Probabilities have the same
+    mean whatever the weights, so that a classifier has to say what h is: ``def
+    mean_prediction(self, y_pred, y_true): return y_pred[:, 1].mean()``.
+
+    The history records ``sharpness`` and ``multiplier`` of each batch. About twice the
+    cost of a plain step; an optimizer that asks for several gradients in a step, such
+    as LBFGS, moves the multiplier at each of them.
 
     References
     ----------

@@ -112,7 +112,7 @@ class Replay:
     """Draw what was drawn before: dropout in two passes drops the same units."""
 
     def __init__(self, device):
-        device = torch.device(device)
+        device = torch.device(device or "cpu")  # skorch: None leaves it as it is
         self.devices = [device] if device.type == "cuda" else []
         self.state = torch.get_rng_state()
         self.states = [torch.cuda.get_rng_state(d) for d in self.devices]
@@ -232,21 +232,18 @@ def sharpness_gradient(module, X, radius=0.05, hvp="difference", *, prediction=N
             radius=radius,
             hvp=hvp,
         )
-    slopes = {name: slope.detach() for name, slope in slopes.items()}
     return norms if stacked else norms[0], slopes
 
 
-def mean_gradient(module, chunks, n_rows, predicted):
+def mean_gradient(module, chunks, predicted):
     """Return the norms of the gradient of a mean over rows that come in chunks.
 
     Parameters
     ----------
     module : torch.nn.Module
         The network.
-    chunks : iterable of tensor
-        Its inputs.
-    n_rows : int
-        Rows in all.
+    chunks : iterable of (tensor, tensor)
+        Inputs, and their shares of the mean, which make 1 in all.
     predicted : callable
         Takes the answer and returns predictions (B, m) or (m,).
 
@@ -256,8 +253,9 @@ def mean_gradient(module, chunks, n_rows, predicted):
         The norms.
     """
     weights, total = trained(module), {}
-    for chunk in chunks:
-        summed = predicted(module(chunk)).sum() / n_rows
+    for inputs, shares in chunks:
+        with torch.enable_grad():
+            summed = (predicted(module(inputs)) * shares).sum()
         found = torch.autograd.grad(summed, list(weights.values()), allow_unused=True)
         for name, g in zip(weights, found, strict=True):
             if g is not None:

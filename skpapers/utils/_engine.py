@@ -12,14 +12,23 @@ run when a network is fitted.
 """
 
 import copy
+from contextlib import contextmanager, nullcontext
 
 import torch
+import torch._functorch.config
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EpochTimer,
+    PassthroughScoring,
+    PrintLog,
+)
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from skpapers.utils._callbacks import reported
+from skpapers.utils._callbacks import Steps
+from skpapers.utils._torch import uncompiled
 
 __all__ = [
     "FiniteGradients",
@@ -31,9 +40,12 @@ __all__ = [
     "Table",
     "TableBatches",
     "WeightedNet",
+    "check_answer",
     "fresh_module",
     "is_stacked",
     "stop_early",
+    "training",
+    "undone_on_failure",
 ]
 
 OPTIMIZERS = {
@@ -109,6 +121,21 @@ class HeldOut:
 
 
 # --- members ------------------------------------------------------------------------
+def check_answer(module, n_inputs, n_outputs):
+    """Raise if a module does not answer rows (m, n_inputs) with (m, n_outputs)."""
+    like = next((p for p in module.parameters()), torch.zeros(0))
+    was_training, asked = module.training, torch.zeros(2, n_inputs).to(like)
+    with torch.no_grad():
+        answer = module.eval()(asked)
+    module.train(was_training)
+    shape = tuple(getattr(answer, "shape", ())) or type(answer).__name__
+    if shape != (2, n_outputs):
+        raise ValueError(
+            f"module answers 2 rows of {n_inputs} columns with {shape}; needed is "
+            f"{(2, n_outputs)}. How many outputs there must be depends on the loss."
+        )
+
+
 def fresh_module(module):
     """Return a copy of a module whose layers were initialised anew."""
     module = copy.deepcopy(module)
@@ -151,7 +178,7 @@ class Stack(nn.Module):
         self.names = [name.replace(".", "/") for name in weights]  # dots are taken
         self.weights = nn.ParameterDict(
             {
-                name: nn.Parameter(value.detach().clone())
+                name: nn.Parameter(value.detach().clone(), value.requires_grad)
                 for name, value in zip(self.names, weights.values(), strict=True)
             }
         )
@@ -169,12 +196,40 @@ class Stack(nn.Module):
 
 def is_stacked(module):
     """Tell whether the weights of a module begin with an axis of members."""
-    return isinstance(module, Stack)
+    return isinstance(uncompiled(module), Stack)
 
 
 # --- training -----------------------------------------------------------------------
 class StopTraining(KeyboardInterrupt):
     """Ends the loop of skorch, which takes it for the user's wish."""
+
+
+@contextmanager
+def undone_on_failure(net):
+    """Bring a net back to where it is now if what is done with it fails."""
+    module, optimizer = net.module_, net.optimizer_
+    weights, moments = copy.deepcopy((module.state_dict(), optimizer.state_dict()))
+    moving = copy.deepcopy({name: getattr(net, name) for name in net.moving})
+    n_epochs = len(net.history)
+    try:
+        yield
+    except BaseException:
+        module.load_state_dict(weights)
+        optimizer.load_state_dict(moments)
+        for name, value in moving.items():
+            setattr(net, name, value)
+        del net.history[n_epochs:]
+        raise
+
+
+@contextmanager
+def training(is_compiled):
+    """Allow gradients, whatever the caller has set, and two passes backward."""
+    kept = nullcontext()
+    if is_compiled:  # what it keeps for the one pass would be gone in the other
+        kept = torch._functorch.config.patch(donated_buffer=False)
+    with torch.enable_grad(), kept:
+        yield
 
 
 class FiniteGradients(Callback):
@@ -204,16 +259,17 @@ class Progress(Callback):
         self.estimator, self.n_epochs = estimator, n_epochs
 
     def on_train_begin(self, net, **kwargs):
-        epochs = range(self.n_epochs)
-        self.steps_ = iter(reported(self.estimator, epochs, "epoch"))
-        next(self.steps_, None)
-        self.done_ = 0
+        self.steps_ = Steps(self.estimator, self.n_epochs, "epoch")
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.steps_.begin()
 
     def on_epoch_end(self, net, **kwargs):
-        self.done_ += 1
-        more = next(self.steps_, None)
-        if more is None and self.done_ < self.n_epochs:
+        if self.steps_.end():
             raise StopTraining
+
+    def on_train_end(self, net, **kwargs):
+        self.steps_.close()
 
 
 def stop_early(patience, tol):
@@ -241,17 +297,46 @@ class WeightedNet(NeuralNet):
     The dataset is a `Table` of X (n, d), target (n, o) and weights (n, B) with mean 1,
     the B members in columns. The criterion answers outputs (B, m, o) and targets (m, o)
     with losses (B, m). What is minimised is the sum of the members' weighted means.
+
+    Attributes
+    ----------
+    was_interrupted_ : bool
+        Whether the user has ended the training; a callback that does is no user.
     """
+
+    moving: tuple[str, ...] = ()  # attributes that training changes beside the weights
 
     @property
     def _default_callbacks(self):
-        return [
+        losses = [
             ("train_loss", PassthroughScoring(name="train_loss", on_train=True)),
             ("valid_loss", PassthroughScoring(name="valid_loss")),
         ]
+        shown = [("dur", EpochTimer()), *losses, ("print_log", PrintLog())]
+        return shown if self.verbose else losses
+
+    def notify(self, method_name, **kwargs):
+        """Call the callbacks; one that interrupts ends the training."""
+        try:
+            super().notify(method_name, **kwargs)
+        except KeyboardInterrupt as wish:
+            raise StopTraining from wish
+
+    def fit_loop(self, *args, **kwargs):
+        """Run the epochs, and remember if the user ends them."""
+        self.was_interrupted_ = False
+        try:
+            return super().fit_loop(*args, **kwargs)
+        except KeyboardInterrupt as wish:
+            self.was_interrupted_ = not isinstance(wish, StopTraining)
+            raise
+
+    def member_means(self, values, y_true):
+        """Return the weighted mean over the rows of values (B, m) of each member."""
+        _, weight = y_true
+        return (weight.mT * values).mean(dim=1)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the sum over the members of their mean weighted losses."""
-        target, weight = y_true
-        losses = self.criterion_(y_pred, target)
-        return (weight.mT * losses).mean(dim=1).sum()
+        target, _ = y_true
+        return self.member_means(self.criterion_(y_pred, target), y_true).sum()

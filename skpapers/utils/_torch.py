@@ -22,6 +22,7 @@ __all__ = [
     "seeded",
     "to_tensor",
     "trained",
+    "uncompiled",
     "weights_to_numpy",
 ]
 
@@ -37,7 +38,11 @@ def seeded(seed, device="cpu"):
     torch = import_torch("seeded")
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        # torch.manual_seed would also seed every other device, for good
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 
@@ -99,14 +104,20 @@ def load_flat(parameters, vector):
             parameter.copy_(part.view_as(parameter))
 
 
+def uncompiled(module):
+    """Return the module that torch has compiled, or the module."""
+    return getattr(module, "_orig_mod", module)
+
+
 def weights_to_numpy(module):
     """Return parameters and buffers of a module as a dict of NumPy arrays."""
-    state = module.state_dict()
+    state = uncompiled(module).state_dict()
     return {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
 
 
 def load_weights(module, weights):
     """Load what `weights_to_numpy` returned and give the module back."""
     torch = import_torch("load_weights")
-    module.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})
+    state = {k: torch.tensor(v) for k, v in weights.items()}
+    uncompiled(module).load_state_dict(state)
     return module

@@ -6,6 +6,7 @@ import numpy as np
 __all__ = ["mean_and_scale"]
 
 TINY = np.finfo(np.float64).tiny
+ROUNDING = 4 * np.finfo(np.float64).eps  # relative; what differs by less is equal
 
 
 def mean_and_scale(values, weight=None):
@@ -29,6 +30,7 @@ def mean_and_scale(values, weight=None):
     scaled = values / unit
     mean = np.average(scaled, axis=0, weights=weight)
     scale = np.sqrt(np.average((scaled - mean) ** 2, axis=0, weights=weight)) * unit
-    is_constant = np.max(values, axis=0) == np.min(values, axis=0)
+    spread = np.max(scaled, axis=0) - np.min(scaled, axis=0)
+    is_constant = spread <= ROUNDING * np.abs(mean)
     mean = np.where(is_constant, values[0], mean * unit)
     return mean, np.where(is_constant | (scale == 0), 1.0, scale)

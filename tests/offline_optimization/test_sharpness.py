@@ -242,8 +242,51 @@ def test_lazy_term_enters_every_other_batch():
     assert seen == [[True, False, True], [False, True, False]]
 
 
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"sharpness": "x"}, "sharpness must be one of"),
+        ({"hvp": "bad"}, "hvp must be one of"),
+        ({"multiplier": -5}, "multiplier must not be negative"),
+        ({"sharpness_radius": float("nan")}, "sharpness_radius must not"),
+        ({"sharpness_every": 0}, "sharpness_every must be at least 1"),
+    ],
+)
+def test_bad_settings_are_refused(settings, match):
+    with pytest.raises(ValueError, match=match):
+        net(**settings).fit(*table(0))
+
+
+def test_settings_of_a_net_that_goes_on():
+    X, y = table(0)
+    held = net(sharpness="penalty", multiplier=1.0, device=None).fit(X, y)
+    held.set_params(multiplier=9.0)
+    held.partial_fit(X, y)
+    assert path_of(held)[0] == 1.0
+    assert path_of(held)[-1] == 9.0
+
+
 class SharpClassifier(SharpnessMixin, NeuralNetClassifier):
     """A net of another kind."""
+
+
+class SecondClass(SharpClassifier):
+    """A net that says what its prediction is."""
+
+    def mean_prediction(self, y_pred, y_true):
+        return y_pred[:, 1].mean()
+
+
+def test_probabilities_need_a_prediction_of_their_own():
+    X, y = table(0)
+    labels = (y[:, 0] > 0).astype(np.int64)
+    module = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2), nn.Softmax(-1))
+    settings = {"sharpness": "penalty", "multiplier": 5.0, "max_epochs": 2}
+    settings |= {"train_split": None, "verbose": 0}
+    with pytest.warns(UserWarning, match="does not depend on the weights"):
+        SharpClassifier(module, **settings).fit(X, labels)
+    told = SecondClass(module, **settings).fit(X, labels).history[-1, "batches", -1]
+    assert told["sharpness"][0] > 1e-3
 
 
 def test_any_net_takes_the_term(tmp_path):

@@ -203,12 +203,107 @@ def test_what_is_passed_through():
     assert count.n == 5
     own = model(module=lambda d, o: nn.Linear(d, o), dtype="float32").fit(X, y)
     assert {p.dtype for p in own.net_.module_.parameters()} == {torch.float32}
-    assert own.predict(X).dtype == np.float32
+    assert own.predict(X).dtype == np.float64  # as X and y
+    own = model().fit(X.astype(np.float32), y.astype(np.float32))
+    assert own.predict(X.astype(np.float32)).dtype == np.float32
     template = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     start = template[0].weight.detach().clone()
     taught = model(module=template).fit(X, y)
     assert torch.equal(template[0].weight, start)  # a copy was trained
     assert taught.net_.module_.member.body is not template
+
+
+def test_modules_that_do_not_fit_are_refused():
+    X, y = table(0)
+    flat = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
+    with pytest.raises(ValueError, match=r"with \(2,\); needed is \(2, 1\)"):
+        model(module=flat, loss="squared_error").fit(X, y)
+    with pytest.raises(ValueError, match=r"with \(2, 1\); needed is \(2, 2\)"):
+        model(module=nn.Linear(3, 1)).fit(X, y)
+    with pytest.raises(ValueError, match="with tuple; needed"):
+        model(module=nn.LSTM(3, 2)).fit(X, y)
+
+
+def test_parameters_that_are_no_affair_of_the_net():
+    X, y = table(0)
+    with pytest.raises(ValueError, match="net_params holds lr, max_epochs, which"):
+        model(net_params={"max_epochs": 1, "lr": 2.0}).fit(X, y)
+    assert model(optimizer=torch.optim.Rprop).fit(X, y).n_iter_ == 5  # has no decay
+
+
+def test_frozen_layers_stay_frozen():
+    X, y = table(0)
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    module[0].requires_grad_(False)
+    spy = model(module=module, n_estimators=2, max_epochs=1).fit(X, y)
+    first = {n: p.detach().clone() for n, p in spy.net_.module_.named_parameters()}
+    spy.partial_fit(X, y)
+    for name, p in spy.net_.module_.named_parameters():
+        assert torch.equal(p, first[name]) == ("body/0" in name), name
+
+
+def test_float32_is_no_loss_of_units(global_random_seed):
+    X, y = table(global_random_seed)
+    settings = {"loss": "squared_error", "max_epochs": 150, "sharpness": None}
+    far = X + np.array([1.7e9, 0, 0])  # seconds since 1970
+    kept = model(dtype="float32", **settings).fit(far, y)
+    assert kept.score(far, y) > 0.8
+    high = model(dtype="float32", **settings).fit(X, y + 1e9)
+    assert high.score(X, y + 1e9) > 0.8
+    large = model(dtype="float32", **settings).fit(X * 1e150, y * 1e60)
+    assert large.score(X * 1e150, y * 1e60) > 0.8
+
+
+def test_losses_are_means_over_the_rows():
+    X, y = table(0, n=129)
+    fitted = model(batch_size=128, sharpness=None, n_estimators=2).fit(X, y)
+    told = [epoch["train_loss"] / 2 for epoch in fitted.net_.history]
+    np.testing.assert_allclose(fitted.history_["loss"], told)
+
+
+def test_rows_of_weight_zero_are_not_there(global_random_seed):
+    X, y = table(global_random_seed)
+    weight = np.random.default_rng(global_random_seed).integers(0, 3, len(X))
+    weighted = model().fit(X, y, sample_weight=weight)
+    kept = model().fit(X[weight > 0], y[weight > 0], sample_weight=weight[weight > 0])
+    np.testing.assert_array_equal(weighted.predict(X), kept.predict(X))
+    np.testing.assert_array_equal(weighted.sharpness_, kept.sharpness_)
+    repeated = np.repeat(np.arange(len(X)), weight)
+    expected = kept.surrogate_sharpness(X[repeated])
+    np.testing.assert_allclose(weighted.sharpness_, expected, rtol=1e-10)
+    huge = model().fit(X, y, sample_weight=np.full(len(X), 1e307))
+    np.testing.assert_allclose(huge.predict(X), model().fit(X, y).predict(X))
+
+
+def test_gradients_are_switched_on_and_other_devices_left_alone(monkeypatch):
+    X, y = table(0)
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    with torch.no_grad():
+        fitted = model().fit(X, y)
+    assert fitted.n_iter_ == 5
+    assert seeds == []
+
+
+def test_verbose_prints_epochs(capsys):
+    X, y = table(0)
+    model(verbose=1, max_epochs=2).fit(X, y)
+    told = capsys.readouterr().out
+    assert "train_loss" in told
+    model(max_epochs=2).fit(X, y)
+    assert capsys.readouterr().out == ""
+
+
+def test_tolerance_is_of_the_mean_network(monkeypatch):
+    from skpapers.utils import _engine
+
+    X, y = table(0)
+    asked, stop_early = [], _engine.stop_early
+    monkeypatch.setattr(
+        _engine, "stop_early", lambda *args: asked.append(args) or stop_early(*args)
+    )
+    model(early_stopping=True, tol=0.01, n_estimators=4, n_iter_no_change=7).fit(X, y)
+    assert asked == [(7, pytest.approx(0.04))]
 
 
 def test_state_beside_parameters_cannot_be_stacked():
@@ -232,15 +327,16 @@ class Listener:
     """Collects the epochs that it hears of and asks to stop at the end of the third."""
 
     def __init__(self):
-        self.heard = []
+        self.heard, self.begun, self.ended = [], [], []
 
     def setup(self, estimator, context):
         pass
 
     def on_fit_task_begin(self, estimator, context, **kwargs):
-        pass
+        self.begun.append(context.task_name)
 
     def on_fit_task_end(self, estimator, context, **kwargs):
+        self.ended.append(context.task_name)
         if context.task_name == "epoch":
             self.heard.append(context.task_id)
         return context.task_name == "epoch" and context.task_id == 2
@@ -255,6 +351,12 @@ def test_callbacks_of_scikit_learn_hear_of_epochs():
     listener = Listener()
     assert model().set_callbacks(listener).fit(X, y).n_iter_ == 3
     assert listener.heard == [0, 1, 2]
+    listener = Listener()  # a training that ends by itself
+    early = model(early_stopping=True, n_iter_no_change=1, tol=1e9, max_epochs=9)
+    n_epochs = early.set_callbacks(listener).fit(X, y).n_iter_
+    assert n_epochs < 3
+    assert listener.begun.count("epoch") == listener.ended.count("epoch") == n_epochs
+    assert sorted(listener.begun) == sorted(listener.ended)
 
 
 def test_tuned_and_cloned(global_random_seed):

@@ -25,3 +25,12 @@ def test_numbers_of_any_size(factor):
     mean, scale = mean_and_scale(X)
     np.testing.assert_allclose(mean, [2 * factor, 3 * factor])
     np.testing.assert_allclose(scale, [np.sqrt(2 / 3) * factor, 1.0])
+
+
+def test_rounding_is_no_spread():
+    X = np.array([[0.3, 1.0], [0.1 * 3, 2.0], [0.3, 3.0]])
+    assert X[0, 0] != X[1, 0]
+    mean, scale = mean_and_scale(X)
+    np.testing.assert_allclose(scale, StandardScaler().fit(X).scale_)
+    assert scale[0] == 1.0
+    np.testing.assert_allclose(mean, [0.3, 2.0])
