@@ -258,6 +258,12 @@ class DeepEstimator(CallbackSupportMixin, DocumentedEstimator):
         module = (
             engine.Single(members[0]) if len(members) == 1 else engine.Stack(members)
         )
+        net = self._engine()(module.to(device), **self._net_params(engine, device))
+        with seeded(seeds[0], device):
+            return net.initialize()
+
+    def _net_params(self, engine, device):
+        """Return the parameters of the net; some are the user's."""
         optimizer = engine.OPTIMIZERS.get(self.optimizer, self.optimizer)
         own = {
             "criterion": self._make_criterion(),
@@ -273,7 +279,8 @@ class DeepEstimator(CallbackSupportMixin, DocumentedEstimator):
             "compile": self.compile,
             "verbose": int(self.verbose),
         }
-        taken = sorted(own.keys() & (self.net_params or {}).keys())
+        given = self.net_params or {}
+        taken = sorted(own.keys() & given.keys())
         if taken:
             raise ValueError(
                 f"net_params holds {', '.join(taken)}, which {type(self).__name__} "
@@ -284,10 +291,7 @@ class DeepEstimator(CallbackSupportMixin, DocumentedEstimator):
             params["optimizer__weight_decay"] = self.weight_decay
         if optimizer in engine.FUSED:
             params["optimizer__fused"] = True
-        params |= self.net_params or {}
-        net = self._engine()(module.to(device), **own, **params)
-        with seeded(seeds[0], device):
-            return net.initialize()
+        return own | params | given
 
     def _new_member(self, engine):
         """Return a new network: our own, or one as the user's."""
@@ -310,18 +314,15 @@ class DeepEstimator(CallbackSupportMixin, DocumentedEstimator):
         """Run the loop of skorch and keep what it tells."""
         engine, net = engine_module(type(self).__name__), self.net_
         n_before, n_told = self.n_iter_ if going_on else 0, len(net.history)
+        first = self._member_seeds()[0]
         # the order of the rows and dropout differ when a training goes on
-        seed = (self._member_seeds()[0] + n_before) % (2**31 - 1)
+        seed = (first + n_before) % (2**31 - 1)
         guard = engine.FiniteGradients()
         told = [("finite", guard), ("progress", engine.Progress(self, n_epochs))]
         net.train_split = None
         if self.early_stopping and len(inputs) > 1:
-            watched = self._member_seeds()[0]
-            net.train_split = engine.HeldOut(self.validation_fraction, watched)
-            # the loss that is watched is the sum over the networks
-            tol = self.tol * self.n_estimators
-            early = engine.stop_early(self.n_iter_no_change, tol)
-            told.append(("early_stopping", early.initialize()))
+            net.train_split = engine.HeldOut(self.validation_fraction, first)
+            told.append(("early_stopping", self._stop_early(engine)))
         # set_params of an initialised net refuses the one and forgets callbacks' state
         net.iterator_train__seed, net.max_epochs = seed, n_epochs
         net.callbacks_ += told
@@ -336,6 +337,11 @@ class DeepEstimator(CallbackSupportMixin, DocumentedEstimator):
         self.history_ = self._history(net, n_told, before, n_before)
         self.n_iter_ = n_before + len(net.history) - n_told
         self._warn_of_end(guard.failed_, net.was_interrupted_)
+
+    def _stop_early(self, engine):
+        """Return the callback; what it watches is the sum over the networks."""
+        tol = self.tol * self.n_estimators
+        return engine.stop_early(self.n_iter_no_change, tol).initialize()
 
     def _warn_of_end(self, has_failed, was_interrupted):
         """Warn of a training that did not come to its end."""
