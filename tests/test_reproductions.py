@@ -14,6 +14,7 @@ METHODS = (
     "colide",
     "data_diet",
     "design_peers",
+    "design_tuning",
     "edge_stability",
     "fair_models",
     "gns",
@@ -44,7 +45,7 @@ def reproduce(monkeypatch):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_reduced_run(method, reproduce, capsys, monkeypatch, tmp_path):
-    if method in ("colide", "design_peers", "surrogate_sharpness"):
+    if method == "colide" or method.startswith(("design", "surrogate")):
         pytest.importorskip("torch")
         pytest.importorskip("skorch")
     common = reproduce("_common")

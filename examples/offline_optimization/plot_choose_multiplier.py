@@ -20,9 +20,9 @@ X.shape, float(task.normalized_score(X).max())
 # Two ways to judge
 # -----------------
 # Folds at random ask how well a surrogate knows designs like those of the table.
-# ``QuantileShiftSplit`` trains on the poorer designs and judges on better ones, as a
-# search will. What counts there is not the error but the rank: are the designs that it
-# rates highest truly good?
+# ``QuantileShiftSplit`` trains on the poorer designs and judges on the best fifth, as a
+# search will. What counts there is not the error but the rank: are the ten designs that
+# it rates highest truly good?
 from sklearn.model_selection import GridSearchCV, KFold
 
 from skpapers.offline_optimization import (
@@ -35,17 +35,17 @@ surrogate = SharpnessRegularizedRegressor(
     (64, 64),
     loss="squared_error",
     sharpness="penalty",
-    lr=3e-3,
-    max_epochs=30,
+    lr=2e-3,
+    max_epochs=60,
     dtype="float32",
     random_state=0,
 )
-multipliers = [0.0, 0.1, 1.0, 10.0]
+multipliers = [0.0, 0.1, 0.3, 1.0, 3.0]
 shifted = GridSearchCV(
     surrogate,
     {"multiplier": multipliers},
     cv=QuantileShiftSplit(3),
-    scoring=top_k_mean_scorer(50),
+    scoring=top_k_mean_scorer(10),
 ).fit(X, y)
 at_random = GridSearchCV(
     surrogate,
@@ -83,7 +83,7 @@ from skpapers.offline_optimization import DesignDisplay
 display = DesignDisplay.from_multipliers(
     multipliers,
     {
-        "top 50, shifted folds": shifted.cv_results_["mean_test_score"],
+        "top 10, shifted folds": shifted.cv_results_["mean_test_score"],
         "R², random folds": at_random.cv_results_["mean_test_score"],
         "truth, best of 64": np.array(truth),
     },
@@ -96,9 +96,9 @@ display.figure_.set_size_inches(6, 7)
 # -----------
 # * Folds at random call for no regularisation: it only costs them accuracy among
 #   designs like those of the table.
-# * Folds with a shift allow some, and on this table the proposals are better for it.
-#   The best strength is larger still: the shift from the poorer to the better half is
+# * Folds with a shift call for some, and the proposals are better for it. The best
+#   strength is larger still: the shift from the poorer designs to the best fifth is
 #   milder than that of a search, which goes further.
-# * The curves of the shifted folds are flat, so that their choice is weak evidence; on
-#   another draw of this table both choices did about equally well. What all three agree
-#   on is worth most: the largest multiplier is too large.
+# * On a single table this is weak evidence: the curve of the shifted folds moves by
+#   hundredths. :ref:`Over forty tables <design-tuning-results>` their choice is better
+#   on the average, and for some tasks it makes no difference.

@@ -78,6 +78,10 @@ class Chooser:
         if len(self.code) < n_designs and self.space.n_designs <= LARGEST_LIST:
             self.offer(self.space.every_design(), n_designs)
 
+    def distances(self):
+        """Return the Euclidean distance (k,) of each to the nearest training row."""
+        return self.known.query(self.space.encode(self.code))[0]
+
     def _score(self, code):
         parts = np.array_split(code, -(-len(code) // CHUNK))
         return np.concatenate(
@@ -109,22 +113,3 @@ def _is_far(tree, points):
     """Tell which points differ from all of a tree by more than rounding."""
     distance, _ = tree.query(points, p=np.inf, distance_upper_bound=SAME)
     return np.isinf(distance)
-
-
-def distance_to_rows(space, code):
-    """Return the Euclidean distance (m,) of designs to the nearest training row.
-
-    Parameters
-    ----------
-    space : DesignSpace
-        Its coordinates have standard deviation 1.
-    code : ndarray of shape (m, n_parts)
-        Designs.
-
-    Returns
-    -------
-    ndarray of shape (m,)
-        Distances.
-    """
-    rows = cKDTree(space.encode(space.training))
-    return rows.query(space.encode(code))[0]

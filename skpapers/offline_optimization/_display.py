@@ -2,10 +2,10 @@
 """Pictures of suggested designs: can they be believed, and what regularising costs."""
 
 import numpy as np
-from scipy.stats import rankdata
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
+from skpapers.offline_optimization._tuning import rank_correlation
 from skpapers.utils._optional import import_optional
 
 # Okabe and Ito's colours, told apart with every kind of colour vision
@@ -35,6 +35,8 @@ class DesignDisplay:
         Distance to the data of the fit.
     best_known : float, default=None
         Best score in the data of the fit; a dashed line.
+    maximize : bool, default=True
+        Whether large scores are good.
     multipliers : array-like of shape (n_multipliers,), default=None
         Strengths of the regularisation, not negative.
     criteria : dict of str to array-like, default=None
@@ -54,10 +56,12 @@ class DesignDisplay:
     figure_ : matplotlib.figure.Figure
         Figure with the axes.
     summary_ : dict of str to float
-        For predicted against true scores: "over_optimism", the mean of predicted minus
-        actual; "rank_correlation", Spearman's; and "share_better", the share of the
-        designs that beat ``best_known`` (with ``maximize=False`` in `from_estimator`,
-        that are below it), if that is given.
+        For predicted against true scores: "over_optimism", by how much the designs are
+        worse than predicted, which is the mean of predicted minus actual (with
+        ``maximize=False``, of actual minus predicted); "rank_correlation", Spearman's,
+        zero if one of both is constant; and "share_better", the share of the designs
+        that beat ``best_known`` (with ``maximize=False``, that are below it), if that
+        is given.
 
     See Also
     --------
@@ -83,6 +87,7 @@ class DesignDisplay:
         actual=None,
         distance=None,
         best_known=None,
+        maximize=True,
         multipliers=None,
         criteria=None,
         chosen=None,
@@ -96,7 +101,7 @@ class DesignDisplay:
         self.criteria = None if criteria is None else _tables(criteria)
         self.chosen = chosen
         self.multiplier_name = multiplier_name
-        self._sign = 1
+        self.maximize = maximize
         check_consistent_length(self.predicted, self.actual, self.distance)
         if self.multipliers is not None:
             check_consistent_length(self.multipliers, *(self.criteria or {}).values())
@@ -144,8 +149,8 @@ class DesignDisplay:
             actual=actual,
             distance=optimizer.distance_to_data_,
             best_known=best_known,
+            maximize=getattr(optimizer, "maximize", True),
         )
-        display._sign = 1 if getattr(optimizer, "maximize", True) else -1
         kind = kind or ("distance" if actual is None else "truth")
         return display.plot(kind=kind, ax=ax)
 
@@ -157,6 +162,7 @@ class DesignDisplay:
         actual=None,
         distance=None,
         best_known=None,
+        maximize=True,
         kind=None,
         ax=None,
     ):
@@ -172,6 +178,8 @@ class DesignDisplay:
             Distance to the data of the fit.
         best_known : float, default=None
             Best score in the data of the fit; a dashed line.
+        maximize : bool, default=True
+            Whether large scores are good.
         kind : {"truth", "distance"}, default=None
             Which picture; None draws the truth if it is known, else the distance.
         ax : matplotlib Axes, default=None
@@ -183,7 +191,11 @@ class DesignDisplay:
             The display, drawn.
         """
         display = cls(
-            predicted=predicted, actual=actual, distance=distance, best_known=best_known
+            predicted=predicted,
+            actual=actual,
+            distance=distance,
+            best_known=best_known,
+            maximize=maximize,
         )
         kind = kind or ("distance" if actual is None else "truth")
         return display.plot(kind=kind, ax=ax)
@@ -229,12 +241,13 @@ class DesignDisplay:
         ----------
         cv_results : dict or fitted search
             ``cv_results_`` of a grid search over the multiplier, or the search itself.
+            In a list of grids, those without the multiplier are left out.
             Where other parameters were varied too, the best setting of them at each
             multiplier is shown, by the first metric.
         param : str, default=None
             Name of the parameter, such as "estimator__multiplier". None takes the only
             one that ends in "multiplier".
-        metrics : list of str, default=None
+        metrics : str or list of str, default=None
             Names of the scorers; None takes all.
         ax : matplotlib Axes or array of them, default=None
             One for each metric; None makes a figure.
@@ -247,16 +260,15 @@ class DesignDisplay:
         Raises
         ------
         ValueError
-            If the parameter or a metric is not among the results.
+            If the search is not fitted, or if the parameter or a metric is not among
+            the results.
         """
-        results = getattr(cv_results, "cv_results_", cv_results)
+        results = _results_of(cv_results)
         param = _multiplier_of(results, param)
         metrics = _metrics_of(results, metrics)
-        values = np.array(
-            [_number(value, param) for value in results[f"param_{param}"]]
-        )
+        values = _values_of(results, param)
         first = np.asarray(results[f"mean_test_{metrics[0]}"], dtype=float)
-        multipliers = np.unique(values)
+        multipliers = np.unique(values[~np.isnan(values)])
         rows = [
             max(np.flatnonzero(values == value), key=lambda row: _finite(first[row]))
             for value in multipliers
@@ -315,6 +327,7 @@ class DesignDisplay:
         ax = self.ax_
         self.summary_ = self._summary()
         gap = self.summary_["over_optimism"]
+        what = "predicted minus actual" if self.maximize else "actual minus predicted"
         ax.scatter(self.predicted, self.actual, s=18, color=COLOURS[0], alpha=0.6, lw=0)
         both = np.concatenate([self.predicted, self.actual])
         ends = [both.min(), both.max()]
@@ -323,18 +336,19 @@ class DesignDisplay:
         ax.set(
             xlabel="predicted score",
             ylabel="actual score",
-            title=f"mean of predicted minus actual: {gap:.3g}",
+            title=f"mean of {what}: {gap:.3g}",
         )
         ax.title.set_fontsize("small")
         ax.legend(frameon=False, fontsize="small")
 
     def _summary(self):
+        sign = 1 if self.maximize else -1
         summary = {
-            "over_optimism": float(np.mean(self.predicted - self.actual)),
-            "rank_correlation": _rank_correlation(self.predicted, self.actual),
+            "over_optimism": float(np.mean(sign * (self.predicted - self.actual))),
+            "rank_correlation": rank_correlation(self.predicted, self.actual),
         }
         if self.best_known is not None:
-            gain = self._sign * (self.actual - self.best_known)
+            gain = sign * (self.actual - self.best_known)
             summary["share_better"] = float(np.mean(gain > 0))
         return summary
 
@@ -374,7 +388,14 @@ class DesignDisplay:
             _name_places(ax, places, self.multipliers[order])
         self.axes_[-1].set_xlabel(self.multiplier_name)
         if self.chosen is not None:
-            self.ax_.legend(frameon=False, fontsize="small")
+            # above the axes, where no error bar can be under it
+            self.ax_.legend(
+                frameon=False,
+                fontsize="small",
+                loc="lower right",
+                bbox_to_anchor=(1.0, 1.0),
+                borderaxespad=0.0,
+            )
 
 
 # ------------------------------------------------------------------------ what is drawn
@@ -385,6 +406,8 @@ def _column(x, name):
         return None
     x = column_or_1d(x, dtype=np.float64)
     assert_all_finite(x, input_name=name)
+    if not len(x):
+        raise ValueError(f"{name} must not be empty.")
     return x
 
 
@@ -399,16 +422,6 @@ def _tables(criteria):
             input_name=name,
         )
     return tables
-
-
-def _rank_correlation(x, y):
-    """Return Spearman's correlation, NaN if one of both is constant."""
-    ranks = np.stack([rankdata(x), rankdata(y)])
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(ranks, axis=1)
-    if not lengths.all():
-        return np.nan
-    return float(ranks[0] @ ranks[1] / lengths.prod())
 
 
 def _mean_and_error(table):
@@ -436,9 +449,39 @@ def _places(multipliers):
 def _name_places(ax, places, multipliers):
     """Label the multipliers, or as many of them as there is room for."""
     places, first = np.unique(places, return_index=True)
-    every = -(-len(places) // 9)
-    shown = np.arange(0, len(places), every)
-    ax.set_xticks(places[shown], [f"{multipliers[first[k]]:g}" for k in shown])
+    labels = [_short(value) for value in multipliers[first]]
+    inches = ax.get_window_extent().width / ax.figure.dpi
+    span = places[-1] - places[0]
+    at = places * (inches / span) if span else places
+    shown = _with_room(at, labels, ax.xaxis.label.get_size() / 72)
+    ax.set_xticks(places[shown], [labels[k] for k in shown])
+
+
+def _short(value):
+    """Return a number as a text of few characters."""
+    text = f"{value:g}"
+    return text if len(text) <= 5 else f"{float(f'{value:.2g}'):g}"
+
+
+def _with_room(at, labels, size):
+    """Return which labels do not touch, for places and a size of letters in inches."""
+    n = len(at)
+    half = size * (0.3 * np.array([len(label) for label in labels]) + 0.25)
+
+    def touch(k, m):
+        return at[m] - at[k] < half[k] + half[m]
+
+    steps = np.diff(at)
+    if np.allclose(steps, steps[:1]):  # every second, third, ...
+        for every in range(1, n):
+            shown = range(0, n, every)
+            if not any(touch(k, k + every) for k in shown[:-1]):
+                return list(shown)
+    shown = [0]
+    for k in range(1, n):
+        if not touch(shown[-1], k):
+            shown.append(k)
+    return shown
 
 
 def _axes(ax, n):
@@ -458,6 +501,31 @@ def _axes(ax, n):
 # ------------------------------------------------------------------ results of a search
 
 
+def _results_of(search):
+    """Return the results of a fitted search, or what are results already."""
+    results = getattr(search, "cv_results_", search)
+    if hasattr(results, "keys"):
+        return results
+    if hasattr(search, "fit"):
+        check_is_fitted(search)
+    raise TypeError(
+        f"cv_results must be a fitted search or its cv_results_, got {search!r}."
+    )
+
+
+def _values_of(results, param):
+    """Return the values of a parameter, NaN where a grid of several lacks it."""
+    column = results[f"param_{param}"]
+    is_masked = np.ma.getmaskarray(column)
+    values = [
+        np.nan if masked else _number(value, param)
+        for value, masked in zip(column, is_masked, strict=True)
+    ]
+    if not np.isfinite(values).any():
+        raise ValueError(f"The results have no value of {param}.")
+    return np.array(values)
+
+
 def _multiplier_of(results, param):
     names = [key.removeprefix("param_") for key in results if key.startswith("param_")]
     if param is None:
@@ -473,6 +541,7 @@ def _multiplier_of(results, param):
 def _metrics_of(results, metrics):
     start = "mean_test_"
     known = [key.removeprefix(start) for key in results if key.startswith(start)]
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     metrics = known if metrics is None else list(metrics)
     unknown = [name for name in metrics if name not in known]
     if unknown or not metrics:

@@ -16,8 +16,13 @@ from sklearn.preprocessing import OrdinalEncoder
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skpapers.offline_optimization._tables import (
+    TableForm,
+    column_values,
+    library_of,
+    refuse_unhashable,
+)
 from skpapers.utils._estimator import DocumentedEstimator
-from skpapers.utils._optional import import_optional
 from skpapers.utils._sklearn import Interval, StrOptions, fit_context
 
 
@@ -145,12 +150,12 @@ class LogitEncoder(TransformerMixin, DocumentedEstimator):
             If values are missing, if ``categories`` are not one list a column or lack
             a value of X, or if a category is listed twice.
         """
-        source = _describe(X)
-        X = self._columns(X, reset=True)
+        table, X = X, self._columns(X, reset=True)
         encoder = OrdinalEncoder(categories=self.categories, dtype=np.int64).fit(X)
         for name, categories in zip(self._names(), encoder.categories_, strict=True):
             _check_categories(name, categories)
-        self._encoder, self._source = encoder, source
+        self._encoder = encoder
+        self._form = TableForm(X if library_of(table) == "numpy" else table)
         self.categories_ = encoder.categories_
         sizes = [len(categories) - 1 for categories in self.categories_]
         self.offsets_ = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -202,20 +207,23 @@ class LogitEncoder(TransformerMixin, DocumentedEstimator):
             If the number of columns is not that of the logits.
         """
         check_is_fitted(self)
-        index = getattr(X, "index", None)
-        Z = check_array(X, dtype=np.float64)
+        index = X.index if library_of(X) == "pandas" else None
+        least = 0 if self.offsets_[-1] == 0 else 1  # constant columns have no logits
+        Z = check_array(X, dtype=np.float64, ensure_min_features=least)
         if Z.shape[1] != self.offsets_[-1]:
             raise ValueError(
                 f"X has {Z.shape[1]} columns, but the {self.n_features_in_} columns of "
                 f"fit have {self.offsets_[-1]} logits."
             )
         columns = [
-            categories[codes_of(Z[:, first:last])]
+            categories[codes_of(Z[:, first:last])].tolist()
             for categories, first, last in zip(
                 self.categories_, self.offsets_[:-1], self.offsets_[1:], strict=True
             )
         ]
-        return _restore(columns, self._source, index)
+        table = self._form.build(columns, needed_by="LogitEncoder.inverse_transform")
+        is_indexed = index is not None and self._form.library == "pandas"
+        return table.set_index(index) if is_indexed else table
 
     def get_feature_names_out(self, input_features=None):
         """Return a name for each logit: column, underscore, category.
@@ -243,9 +251,10 @@ class LogitEncoder(TransformerMixin, DocumentedEstimator):
 
     def _columns(self, X, reset):
         """Return X validated, each column with its own type of values."""
-        library = _library(X)
-        if library is not None:
+        library = library_of(X)
+        if library != "numpy":
             validate_data(self, X, reset=reset, skip_check_array=True)
+            _refuse_nested(X)
             return _from_pandas(X) if library == "pandas" else _from_polars(X)
         array = validate_data(self, X, reset=reset, dtype=None)
         if array.dtype.kind == "U" and not hasattr(X, "dtype"):
@@ -278,7 +287,7 @@ class LogitEncoder(TransformerMixin, DocumentedEstimator):
         return tags
 
 
-# ---------------------------------------------------------------- there and back again
+# ---------------------------------------------------------------- tables of values
 
 
 def _check_categories(name, categories):
@@ -293,11 +302,12 @@ def _check_categories(name, categories):
         raise ValueError(f"A category of column {name} is listed twice.")
 
 
-def _library(X):
-    """Return the library of a frame, or None for anything else."""
-    name = type(X).__module__.partition(".")[0]
-    is_frame = name in ("pandas", "polars") and hasattr(X, "columns")
-    return name if is_frame else None
+def _refuse_nested(X):
+    """Raise if a column of a frame holds lists or other values that are no labels."""
+    form = TableForm(X)
+    for j in range(form.n_columns):
+        if form.number_type(j) is None:
+            refuse_unhashable(column_values(X, j), form.name_of(j))
 
 
 def _from_polars(X):
@@ -313,71 +323,11 @@ def _from_pandas(X):
     missing = X.isna().any().to_numpy()
     if missing.any():
         _check_categories(X.columns[np.argmax(missing)], np.array([np.nan]))
-    # nullable numbers would come back as floats
-    types = X.dtypes.items()
-    return X.astype({name: getattr(t, "numpy_dtype", t) for name, t in types})
+    return X.astype({name: _plain(dtype) for name, dtype in X.dtypes.items()})
 
 
-def _describe(X):
-    """Return what is needed to give values back as they came, in plain types."""
-    library = _library(X)
-    if library is None:
-        dtype = np.asarray(X).dtype
-        if dtype.kind == "U":  # of any length; in lists, strings are objects
-            return {"dtype": "U" if hasattr(X, "dtype") else "O"}
-        return {"dtype": dtype.str}
-    of_dtype = _pandas_dtype if library == "pandas" else _polars_dtype
-    return {
-        "library": library,
-        "names": list(X.columns),
-        "dtypes": [of_dtype(dtype) for dtype in X.dtypes],
-    }
-
-
-def _pandas_dtype(dtype):
-    if hasattr(dtype, "categories"):
-        categories = dtype.categories.tolist()
-        return {"categories": categories, "ordered": bool(dtype.ordered)}
-    return {"name": str(dtype)}
-
-
-def _polars_dtype(dtype):
-    name = dtype.base_type().__name__
-    if name == "Enum":
-        return {"name": name, "categories": dtype.categories.to_list()}
-    return {"name": name}
-
-
-def _restore(columns, source, index):
-    """Return columns of categories as what `_describe` has seen."""
-    library = source.get("library")
-    if library is None:
-        return np.column_stack(columns).astype(source["dtype"])
-    module = import_optional(
-        library, extra="frames", needed_by="LogitEncoder.inverse_transform"
-    )
-    make = _pandas_frame if library == "pandas" else _polars_frame
-    return make(module, columns, source, index)
-
-
-def _pandas_frame(pd, columns, source, index):
-    def column(values, dtype):
-        if "categories" in dtype:
-            kind = pd.CategoricalDtype(dtype["categories"], dtype["ordered"])
-            return pd.Series(values, dtype=kind)
-        return pd.Series(values).astype(dtype["name"])
-
-    parts = [column(*pair) for pair in zip(columns, source["dtypes"], strict=True)]
-    frame = pd.concat(parts, axis=1)
-    frame.columns = source["names"]
-    return frame if index is None else frame.set_index(index)
-
-
-def _polars_frame(pl, columns, source, index):
-    def column(name, values, dtype):
-        kind = getattr(pl, dtype["name"])
-        kind = kind(dtype["categories"]) if "categories" in dtype else kind
-        return pl.Series(name, values.tolist()).cast(kind)
-
-    parts = zip(source["names"], columns, source["dtypes"], strict=True)
-    return pl.DataFrame([column(*part) for part in parts])
+def _plain(dtype):
+    """Return the dtype of NumPy for nullable numbers, which would become floats."""
+    plain = getattr(dtype, "numpy_dtype", dtype)
+    has_zone = plain is not dtype and plain.kind in "mM"
+    return dtype if has_zone else plain

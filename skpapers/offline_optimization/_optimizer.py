@@ -12,7 +12,6 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn import get_config
 from sklearn.base import MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -25,7 +24,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skpapers.offline_optimization._choice import Chooser, distance_to_rows
+from skpapers.offline_optimization._choice import Chooser
 from skpapers.offline_optimization._searches import FILES, check_params, load_search
 from skpapers.offline_optimization._space import (
     DesignSpace,
@@ -38,7 +37,7 @@ from skpapers.offline_optimization._surrogates import (
     is_net,
     predict_surrogate,
 )
-from skpapers.offline_optimization._tables import TableForm, library_of
+from skpapers.offline_optimization._tables import TableForm, as_table, library_of
 from skpapers.utils import DataConditionWarning
 from skpapers.utils._estimator import DocumentedEstimator, all_or_nothing
 from skpapers.utils._sklearn import HasMethods, Interval, StrOptions, fit_context
@@ -68,7 +67,9 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
         standardised columns and scores. ``search="gradient"`` needs one with gradients:
         a `SharpnessRegularizedRegressor`, which None stands for (with
         ``dtype="float32"``), or a net. The other searches take any regressor of
-        scikit-learn. A `GridSearchCV` of such an estimator will do, too.
+        scikit-learn. A `GridSearchCV` of such an estimator will do, too, and any other
+        search over its parameters that refits the best; its folds and scorers are of
+        the maximizing kind, also for ``maximize=False``.
 
     search : str or callable, default="gradient"
         How to search: "gradient" (ascent from the best rows), "coms" (ascent on a
@@ -81,15 +82,17 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
         ``space.upper`` their box.
 
     search_params : dict, default=None
-        Parameters of the search, such as ``{"n_steps": 50}``; unknown ones are refused
-        with a list of those that there are.
+        Parameters of the search, such as ``{"n_steps": 50}``, also one at a time as
+        ``search_params__n_steps``; unknown ones are refused with a list of those that
+        there are.
 
     bounds : None, "free", array-like or dict, default=None
         Bounds of the columns of numbers: an array of shape (n_features, 2), a tuple of
         lower and upper bounds (numbers or sequences), or a dict from columns to pairs.
-        None, and columns that the dict leaves out, take the range of the training rows
-        widened by ``bounds_margin``; "free" sets none. Rows for columns with
-        categories are not read.
+        Frames and series with an index are read by the names of the columns. Equal
+        bounds fix a column. None, and columns that the dict leaves out, take the range
+        of the training rows widened by ``bounds_margin``; "free" sets none. Rows for
+        columns with categories are not read.
 
     bounds_margin : float, default=0.1
         Share of a column's range that is added on either side of it.
@@ -107,7 +110,8 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
         Number of best rows that the search starts from, and of designs to suggest.
 
     maximize : bool, default=True
-        Whether large scores are good.
+        Whether large scores are good. If not, the surrogate is fitted to negated
+        scores, of which the larger ones are good again.
 
     distinct : bool, default=True
         Whether to refuse rows of the table and repetitions among the suggestions.
@@ -203,6 +207,7 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
     ((3, 2), True)
     """
 
+    _plain_dicts = ("search_params",)
     _instead_of_none = {"estimator": "SharpnessRegularizedRegressor()"}
 
     _parameter_constraints: dict = {
@@ -281,6 +286,7 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
         check_params(self.search, self.search_params)
         estimator = clone(self._resolve_estimator())
         self._check_gradient(estimator)
+        _check_folds(estimator)
         table, y = self._read_training(X, y)
         rng = check_random_state(self.random_state)
         seed, self._search_seed = (int(s) for s in rng.randint(SEED_MAX, size=2))
@@ -317,10 +323,11 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
         """
         check_is_fitted(self)
         if self.categories is None:
+            _refuse_texts(X)
             table = validate_data(self, X, reset=False, dtype=np.float64)
         else:
             validate_data(self, X, reset=False, skip_check_array=True)
-            table = _as_table(self, X)
+            table = as_table(self, X)
         code = self.space_.read(table)
         self._warn_of_unknown(code)
         score = predict_surrogate(self.estimator_, self.space_.encode(code))
@@ -352,8 +359,8 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
 
     def _check_gradient(self, estimator):
         """Raise before the training if the search could not use the surrogate."""
-        if isinstance(estimator, (GridSearchCV, RandomizedSearchCV)):
-            estimator = estimator.estimator
+        if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
+            estimator = estimator.estimator  # any search over parameters has both
         climbs = self.search in CLIMBS if isinstance(self.search, str) else False
         if climbs and not (hasattr(estimator, "tensor_predict") or is_net(estimator)):
             raise ValueError(
@@ -375,8 +382,9 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
                 self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2
             )
             return X if library_of(X) != "numpy" else np.asarray(X), y
+        library_of(X)  # refuses what has no rows
         validate_data(self, X, y, skip_check_array=True)
-        table = _as_table(self, X, ensure_min_samples=2)
+        table = as_table(self, X, ensure_min_samples=2)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         y = column_or_1d(y, warn=True)
         check_consistent_length(table, y)
@@ -503,7 +511,7 @@ class OfflineOptimizer(MetaEstimatorMixin, RegressorMixin, DocumentedEstimator):
         code = chooser.code
         self.candidates_ = self.space_.to_array(code)
         self.candidate_scores_ = self._in_units(chooser.scores)
-        self.distance_to_data_ = distance_to_rows(self.space_, code)
+        self.distance_to_data_ = chooser.distances()
         self.n_surrogate_calls_ = objective.n_calls
         if len(code) < n_samples:
             warnings.warn(
@@ -551,20 +559,14 @@ def _refuse_texts(X):
             numbers_of(X, j, form)
 
 
-def _as_table(owner, X, **checks):
-    """Return a frame as it is, anything else as an array of two dimensions."""
-    if library_of(X) != "numpy":
-        if len(X) < checks.get("ensure_min_samples", 1):
-            raise ValueError(
-                f"Found array with {len(X)} sample(s) (shape={X.shape}) while a "
-                f"minimum of {checks.get('ensure_min_samples', 1)} is required by "
-                f"{type(owner).__name__}."
-            )
-        return X
-    if not hasattr(X, "dtype"):
-        X = np.array(X, dtype=object)  # numbers must not become texts
-    return check_array(
-        X, dtype=None, ensure_all_finite=False, estimator=owner, **checks
+def _check_folds(estimator):
+    """Raise if a search over the surrogate takes low scores for the good ones."""
+    if getattr(getattr(estimator, "cv", None), "maximize", True):
+        return
+    raise ValueError(
+        f"The cv of the {type(estimator).__name__} has maximize=False, but a surrogate "
+        "is fitted to scores of which the larger ones are good (they are negated for "
+        "OfflineOptimizer(maximize=False)): set maximize=True in its cv and scorers."
     )
 
 

@@ -135,8 +135,8 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
     multiplier_ : ndarray of shape (n_estimators,)
         The multipliers at the end.
     history_ : dict of str to ndarray
-        By epoch, in the mean over its rows: ``loss``, ``valid_loss`` with early stopping,
-        and with a term ``sharpness`` and ``multiplier``, of shape (n_epochs,
+        By epoch, in the mean over its rows: ``loss``, ``valid_loss`` with early
+        stopping, and with a term ``sharpness`` and ``multiplier``, of shape (n_epochs,
         n_estimators) and NaN in epochs without it.
     x_mean_, x_scale_ : ndarray of shape (n_features,)
         Units of the columns.
@@ -178,8 +178,8 @@ class SharpnessRegularizedRegressor(RegressorMixin, DeepEstimator):
 
     With more rows than ``batch_size``, integer weights and repeated rows give the same
     loss in the mean over batches, not in each one. A training that goes on
-    (``warm_start``, `partial_fit`) takes up changed numbers, such as ``lr``, and refuses
-    changed networks; a pickled estimator does so with a new state of the optimizer.
+    (``warm_start``, `partial_fit`) takes up changed numbers, such as ``lr``, and
+    refuses changed networks; a pickled estimator has a new state of the optimizer.
     `save_weights` writes a file without code.
 
     References

@@ -17,12 +17,22 @@ from numbers import Real
 
 import numpy as np
 
+from skpapers.offline_optimization._bounds import (
+    decimal_limits,
+    limits,
+    read_bounds,
+    read_integers,
+)
 from skpapers.offline_optimization._logit_encoder import (
     codes_of,
     logit_step,
     logits_of,
 )
-from skpapers.offline_optimization._tables import TableForm, column_values
+from skpapers.offline_optimization._tables import (
+    TableForm,
+    column_values,
+    refuse_unhashable,
+)
 from skpapers.utils._sklearn import safe_indexing
 from skpapers.utils._units import mean_and_scale
 
@@ -51,9 +61,7 @@ class Category:
             hot = self._hot(X, form)
             self.seen = [int(k) for k in np.unique(hot)]
         else:
-            found = column_values(X, columns[0])
-            _refuse_missing(found, form.name_of(columns[0]))
-            self.values = _sorted(set(found))
+            self.values = _sorted(set(self._labels(X, form)))
 
     @property
     def n_categories(self):
@@ -66,8 +74,7 @@ class Category:
             index = np.full(len(self.columns), UNKNOWN)
             index[self.seen] = np.arange(len(self.seen))
             return index[self._hot(X, form)]
-        found = column_values(X, self.columns[0])
-        _refuse_missing(found, form.name_of(self.columns[0]))
+        found = self._labels(X, form)
         index = {value: k for k, value in enumerate(self.values)}
         return np.array([index.get(value, UNKNOWN) for value in found])
 
@@ -80,6 +87,13 @@ class Category:
         for k, column in enumerate(self.columns):
             dtype = form.number_type(column) or "float64"
             yield column, (hot == k).astype(dtype)
+
+    def _labels(self, X, form):
+        """Return the values of the column, none of them missing."""
+        found, name = column_values(X, self.columns[0]), form.name_of(self.columns[0])
+        _refuse_missing(found, name)
+        refuse_unhashable(found, name)
+        return found
 
     def _typed(self, values, form):
         """Return numbers as an array of their dtype, other values as they are."""
@@ -126,16 +140,26 @@ def numbers_of(X, j, form):
     if values.dtype.kind not in "biuf":  # nullable, of objects, or no numbers
         values = column_values(X, j)
         _refuse_missing(values, form.name_of(j))
-    try:
-        values = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    values = _as_floats(values)
+    if values is None:
         raise ValueError(
             f"Column {form.name_of(j)} holds something else than numbers; name it in "
             "categories, or set categories='dtype'."
-        ) from error
+        )
     if not np.isfinite(values).all():
         raise ValueError(f"Column {form.name_of(j)} contains NaN or infinity.")
     return values
+
+
+def _as_floats(values):
+    """Return float64 numbers, None if some values are no numbers."""
+    if isinstance(values, list) and any(isinstance(v, str | bytes) for v in values):
+        return None  # NumPy would read digits
+    try:
+        values = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return values if values.ndim == 1 else None
 
 
 def read_categories(categories, form):
@@ -161,143 +185,6 @@ def read_categories(categories, form):
             used.add(j)
         parts.append((columns, is_group))
     return parts
-
-
-# ----------------------------------------------------------------- bounds and integers
-def read_integers(integers, form, numeric):
-    """Return whether each column is of integers, as a mask over all columns."""
-    mask = np.zeros(form.n_columns, dtype=bool)
-    if integers is None:
-        return mask
-    if isinstance(integers, str):
-        if integers != "dtype":
-            raise ValueError(
-                f"integers={integers!r}: expected 'dtype', None or a list."
-            )
-        for j in numeric:
-            dtype = form.number_type(j)
-            mask[j] = dtype is not None and np.dtype(dtype).kind in "biu"
-        return mask
-    for column in integers:
-        j = form.index_of(column)
-        if j not in numeric:
-            raise ValueError(
-                f"Column {form.name_of(j)} is both in integers and in categories."
-            )
-        mask[j] = True
-    return mask
-
-
-def read_bounds(bounds, form, numeric, low, high, margin):
-    """Return bounds of the columns of numbers, as the user's parameter says.
-
-    Parameters
-    ----------
-    bounds : None, "free", array-like, pair or dict
-        As of `OfflineOptimizer`.
-    form : TableForm
-        The table's columns.
-    numeric : list of int
-        Columns of numbers.
-    low, high : ndarray of shape (n_numeric,)
-        Smallest and largest value in the training rows.
-    margin : float
-        Share of the range by which these are widened.
-
-    Returns
-    -------
-    ndarray of shape (n_numeric, 2)
-        Lower and upper bounds.
-    """
-    with np.errstate(over="ignore"):
-        extra = margin * (high - low)
-        widened = np.column_stack([low - extra, high + extra])
-    if bounds is None:
-        return widened
-    if isinstance(bounds, str):
-        if bounds != "free":
-            raise ValueError(
-                f"bounds={bounds!r}: expected None, 'free', pairs or a dict."
-            )
-        return np.tile([-np.inf, np.inf], (len(numeric), 1))
-    if isinstance(bounds, dict):
-        for column, pair in bounds.items():
-            j = form.index_of(column)
-            if j not in numeric:
-                raise ValueError(f"Column {form.name_of(j)} has categories, no bounds.")
-            if np.shape(pair) != (2,):
-                raise ValueError(
-                    f"bounds of feature {form.name_of(j)} are no pair: {pair!r}."
-                )
-            row = widened[numeric.index(j)] = np.asarray(pair, dtype=np.float64)
-            _check_pair(row, form.name_of(j))
-        return widened
-    pairs = _pairs(bounds, form.n_columns)[numeric]
-    for j, pair in zip(numeric, pairs, strict=True):
-        _check_pair(pair, form.name_of(j))
-    return pairs
-
-
-def _pairs(bounds, n_columns):
-    """Return an array of bounds of shape (n_columns, 2)."""
-    try:
-        pairs = np.array(bounds, dtype=np.float64)  # a copy
-    except (TypeError, ValueError):
-        pairs = None  # of a scalar and an array
-    if pairs is not None and pairs.shape == (n_columns, 2):
-        return pairs
-    if isinstance(bounds, tuple) and len(bounds) == 2:
-        sides = [np.asarray(side, dtype=np.float64) for side in bounds]
-        if all(side.shape in ((), (n_columns,)) for side in sides):
-            full = [np.broadcast_to(side, (n_columns,)) for side in sides]
-            return np.column_stack(full)
-    shape = "ragged" if pairs is None else pairs.shape
-    raise ValueError(
-        f"bounds has shape {shape}, but X has {n_columns} features: expected shape "
-        f"({n_columns}, 2), or a tuple (lower, upper)."
-    )
-
-
-def _check_pair(pair, name):
-    lower, upper = pair
-    if not lower < upper:
-        raise ValueError(
-            f"bounds of feature {name}: the lower bound {lower} is not less than the "
-            f"upper bound {upper}."
-        )
-
-
-def limits(lower, upper, dtype, is_integer, name):
-    """Return the smallest and largest value of a dtype within bounds, as floats."""
-    dtype = np.dtype(dtype)
-    if is_integer:
-        lower, upper = np.ceil(lower), np.floor(upper)
-    if dtype.kind == "b":
-        lower, upper = max(lower, 0.0), min(upper, 1.0)
-    elif dtype.kind in "iu" and is_integer:
-        info = np.iinfo(dtype)
-        largest = float(info.max)
-        if largest > info.max:  # is not among the float64 numbers
-            largest = np.nextafter(largest, 0)
-        lower, upper = max(lower, float(info.min)), min(upper, largest)
-    elif dtype.kind == "f" and dtype.itemsize < 8:
-        lower, upper = _narrow(lower, dtype, np.inf), _narrow(upper, dtype, -np.inf)
-    if lower > upper:
-        kind = "integer" if is_integer else dtype.name
-        raise ValueError(f"bounds of feature {name}: there is no {kind} within them.")
-    return lower, upper
-
-
-def _narrow(bound, dtype, inwards):
-    """Return a bound as a number of a less precise dtype, rounded inwards."""
-    if np.isinf(bound):
-        return bound
-    largest = float(np.finfo(dtype).max)
-    near = dtype.type(np.clip(bound, -largest, largest))
-    is_outside = float(near) < bound if inwards > 0 else float(near) > bound
-    if is_outside:
-        near = np.nextafter(near, dtype.type(inwards))
-    return float(near)
 
 
 # ------------------------------------------------------------------------------- space
@@ -376,14 +263,18 @@ class DesignSpace:
             low, high = values.min(axis=0), values.max(axis=0)
             pairs = read_bounds(bounds, form, numeric, low, high, margin)
         self.is_integer = is_integer[numeric]
-        self.number_types = []
+        self.number_types, self.decimals = [], {}
         asked = pairs.copy()
         for k, j in enumerate(numeric):
             dtype = form.number_type(j) or "float64"
             if np.dtype(dtype).kind in "biu" and not self.is_integer[k]:
                 dtype = "float64"
             self.number_types.append(dtype)
-            pairs[k] = limits(*pairs[k], dtype, self.is_integer[k], form.name_of(j))
+            name, decimals = form.name_of(j), form.decimals_of(j)
+            pairs[k] = limits(*pairs[k], dtype, self.is_integer[k], name)
+            if decimals is not None:
+                pairs[k] = decimal_limits(*pairs[k], *decimals, name)
+                self.decimals[k] = decimals[1]
         pairs += 0.0  # no negative zeros
         self.smallest, self.largest = pairs[:, 0].copy(), pairs[:, 1].copy()
         # the limits of a dtype of many integers are no bounds that a search should know
@@ -523,6 +414,8 @@ class DesignSpace:
     def _valid(self, numbers):
         """Return numbers moved to the nearest values that their columns may have."""
         numbers = np.where(self.is_integer, np.rint(numbers), numbers)
+        for k, decimals in self.decimals.items():
+            numbers[:, k] = np.round(numbers[:, k], decimals)
         numbers = np.clip(numbers, self.smallest, self.largest)
         for k, dtype in enumerate(self.number_types):
             if dtype in ("float32", "float16"):

@@ -5,19 +5,29 @@ What is remembered of a table are plain numbers, strings and lists, so that it p
 with the estimator that has read it.
 """
 
+import re
+from collections.abc import Hashable
 from numbers import Integral
 
 import numpy as np
+from sklearn.utils import check_array
 
 from skpapers.utils._optional import import_optional
 from skpapers.utils._sklearn import safe_indexing
 
 FLOAT = "float64"
+POLARS_ARGUMENTS = {
+    "Decimal": ("precision", "scale"),
+    "Datetime": ("time_unit", "time_zone"),
+    "Duration": ("time_unit",),
+}
 
 
 def library_of(X):
     """Return "pandas" or "polars" for their frames and "numpy" for all else."""
     name = type(X).__module__.partition(".")[0]
+    if name == "polars" and type(X).__name__ == "LazyFrame":
+        raise TypeError("X is a LazyFrame, which has no rows yet: pass X.collect().")
     return name if name in ("pandas", "polars") and hasattr(X, "columns") else "numpy"
 
 
@@ -35,15 +45,18 @@ class TableForm:
         Kind of container.
     names : list or None
         Names of the columns of a frame.
+    level_names : list
+        Names of the levels of the columns of a pandas frame: one, or those of a
+        MultiIndex.
     dtypes : list of dict
         "name" of each column's dtype, and for frames' categorical columns the list
-        "categories" and whether they are "ordered".
+        "categories" and whether they are "ordered"; "arguments" of a dtype of polars.
     dtype : str or None
         dtype of an array; None for frames.
     """
 
     def __init__(self, X):
-        self.library = library_of(X)
+        self.library, self.level_names = library_of(X), []
         if self.library == "numpy":
             X = np.asarray(X)
             self.names, self.dtype = None, X.dtype.str
@@ -52,6 +65,7 @@ class TableForm:
             self.names, self.dtype = list(X.columns), None
             describe = _pandas_dtype if self.library == "pandas" else _polars_dtype
             self.dtypes = [describe(dtype) for dtype in X.dtypes]
+            self.level_names = list(getattr(X.columns, "names", []))
 
     @property
     def n_columns(self):
@@ -80,30 +94,48 @@ class TableForm:
         """Return the NumPy dtype of a column of numbers, None for anything else."""
         return _number_type(self.dtypes[j]["name"])
 
-    def build(self, columns):
+    def decimals_of(self, j):
+        """Return precision and scale of a column of decimals, None for others."""
+        dtype = self.dtypes[j]
+        if dtype["name"] == "Decimal":
+            return dtype["arguments"]["precision"], dtype["arguments"]["scale"]
+        found = re.fullmatch(r"decimal\d+\((\d+), (\d+)\)", dtype.get("arrow", ""))
+        return None if found is None else (int(found[1]), int(found[2]))
+
+    def build(self, columns, *, needed_by="suggest"):
         """Return a table of the same kind.
 
         Parameters
         ----------
         columns : list of ndarray or list
             Values of the columns: arrays of numbers, or lists of other values.
+        needed_by : str, default="suggest"
+            Who needs the library of a frame, for the message if it is missing.
         """
         if self.library == "numpy":
             return self._build_array(columns)
-        library = import_optional(self.library, extra="frames", needed_by="suggest")
-        build = _build_pandas if self.library == "pandas" else _build_polars
-        return build(library, columns, self.names, self.dtypes)
+        library = import_optional(self.library, extra="frames", needed_by=needed_by)
+        if self.library == "polars":
+            return _build_polars(library, columns, self.names, self.dtypes)
+        frame = _build_pandas(library, columns, self.dtypes)
+        frame.columns = _pandas_index(library, self.names, self.level_names)
+        return frame
 
     def _build_array(self, columns):
         dtype = np.dtype(self.dtype)
         if dtype.kind in "biuf":
-            types = [np.asarray(column).dtype for column in columns]
+            columns = [
+                np.asarray(c, dtype) if isinstance(c, list) else c for c in columns
+            ]
+            types = [column.dtype for column in columns]
             kept = all(np.can_cast(found, dtype) for found in types)
             return np.column_stack(columns).astype(dtype if kept else FLOAT)
         table = np.empty((len(columns[0]), len(columns)), dtype=object)
         for j, column in enumerate(columns):
             table[:, j] = column.tolist() if isinstance(column, np.ndarray) else column
-        return table.astype(dtype.kind) if dtype.kind in "US" else table
+        if dtype.kind in "US":  # no value is cut, whatever the length in the table
+            dtype = np.promote_types(dtype, table.astype(dtype.kind).dtype)
+        return table.astype(dtype)
 
 
 def column_values(X, j):
@@ -112,13 +144,40 @@ def column_values(X, j):
     return column.to_list() if hasattr(column, "to_list") else column.tolist()
 
 
+def refuse_unhashable(values, name):
+    """Raise if some values of a column, such as lists, are no categories."""
+    for value in values:
+        if not isinstance(value, Hashable):
+            raise ValueError(
+                f"Column {name} holds values of type {type(value).__name__}, which "
+                "cannot be categories."
+            )
+
+
+def as_table(owner, X, **checks):
+    """Return a frame as it is, anything else as an array of two dimensions."""
+    if library_of(X) != "numpy":
+        if len(X) < checks.get("ensure_min_samples", 1):
+            raise ValueError(
+                f"Found array with {len(X)} sample(s) (shape={X.shape}) while a "
+                f"minimum of {checks.get('ensure_min_samples', 1)} is required by "
+                f"{type(owner).__name__}."
+            )
+        return X
+    if not hasattr(X, "dtype"):
+        X = np.array(X, dtype=object)  # numbers must not become texts
+    return check_array(
+        X, dtype=None, ensure_all_finite=False, estimator=owner, **checks
+    )
+
+
 def _number_type(name):
     """Return the NumPy dtype of a column of numbers by the name of any library."""
     plain = name.partition("[")[0].lower()  # nullable, or backed by arrow
     plain = {"boolean": "bool", "double": FLOAT, "float": "float32"}.get(plain, plain)
     try:
         dtype = np.dtype(plain)
-    except TypeError:
+    except (TypeError, ValueError):
         return None
     return dtype.name if dtype.kind in "biuf" and dtype.itemsize <= 8 else None
 
@@ -138,6 +197,8 @@ def _pandas_dtype(dtype):
     if hasattr(dtype, "categories"):
         known = dtype.categories.tolist()
         return {"name": "category", "categories": known, "ordered": bool(dtype.ordered)}
+    if type(dtype).__name__ == "ArrowDtype":  # strings share their name with others
+        return {"name": str(dtype), "arrow": str(dtype.pyarrow_dtype)}
     return {"name": str(dtype)}
 
 
@@ -145,10 +206,33 @@ def _polars_dtype(dtype):
     name = dtype.base_type().__name__
     if name == "Enum":
         return {"name": name, "categories": dtype.categories.to_list()}
+    if name in POLARS_ARGUMENTS:
+        found = {key: getattr(dtype, key) for key in POLARS_ARGUMENTS[name]}
+        return {"name": name, "arguments": found}
     return {"name": name}
 
 
-def _build_pandas(pd, columns, names, dtypes):
+def _pandas_index(pd, names, level_names):
+    """Return the columns of a frame, of one level or of several."""
+    if len(level_names) > 1:
+        return pd.MultiIndex.from_tuples(names, names=level_names)
+    return pd.Index(names, name=level_names[0], tupleize_cols=False)
+
+
+def _pandas_type(pd, dtype):
+    """Return a dtype by its description."""
+    # what pandas cannot read from a name, or reads as another dtype
+    known = r"(string|large_string|decimal\d+)(?:\((\d+), (\d+)\))?"
+    found = re.fullmatch(known, dtype.get("arrow", ""))
+    if found is None:
+        return dtype["name"]
+    arrow = import_optional("pyarrow", extra="frames", needed_by="a column of arrow")
+    kind, *arguments = found.groups()
+    arguments = [int(argument) for argument in arguments if argument]
+    return pd.ArrowDtype(getattr(arrow, kind)(*arguments))
+
+
+def _build_pandas(pd, columns, dtypes):
     def series(values, dtype):
         name, is_list = dtype["name"], isinstance(values, list)
         if "categories" in dtype:
@@ -156,13 +240,14 @@ def _build_pandas(pd, columns, names, dtypes):
                 return pd.Series(values)
             kind = pd.CategoricalDtype(dtype["categories"], dtype["ordered"])
             return pd.Series(values, dtype=kind)
-        is_kept = is_list or _is_within(values, _number_type(name))
-        return pd.Series(values).astype(name) if is_kept else pd.Series(values)
+        if is_list:  # a type that is found by pandas could change values
+            return pd.Series(values, dtype=object).astype(_pandas_type(pd, dtype))
+        is_kept = _is_within(values, _number_type(name))
+        kind = _pandas_type(pd, dtype)
+        return pd.Series(values).astype(kind) if is_kept else pd.Series(values)
 
     parts = [series(*pair) for pair in zip(columns, dtypes, strict=True)]
-    frame = pd.concat(parts, axis=1)
-    frame.columns = names
-    return frame
+    return pd.concat(parts, axis=1)
 
 
 def _build_polars(pl, columns, names, dtypes):
@@ -170,9 +255,10 @@ def _build_polars(pl, columns, names, dtypes):
         kind = getattr(pl, dtype["name"])
         if "categories" in dtype:
             kind = kind(dtype["categories"])
-        is_kept = isinstance(values, list) or _is_within(
-            values, _number_type(dtype["name"])
-        )
+        elif "arguments" in dtype:
+            kind = kind(**dtype["arguments"])
+        is_list = isinstance(values, list)
+        is_kept = is_list or _is_within(values, _number_type(dtype["name"]))
         column = pl.Series(name, values)
         return column.cast(kind) if is_kept else column
 

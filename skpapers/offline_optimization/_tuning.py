@@ -31,12 +31,14 @@ class QuantileShiftSplit(BaseCrossValidator):
     ----------
     n_splits : int, default=5
         Number of splits. With 1 the whole lower part trains.
-    train_quantile : float, default=0.5
+    train_quantile : float, default=0.8
         Quantile of the scores, between 0 and 1. Designs with exactly this score train,
-        so that equal scores are never on both sides.
+        so that equal scores are never on both sides. A low one leaves few designs to
+        train on, so that what suits them need not suit the whole table.
     maximize : bool, default=True
         Whether high scores are good; if not, the designs with the lowest scores
-        validate.
+        validate. In a search that is the ``estimator`` of an `OfflineOptimizer` it is
+        True in any case, since that negates scores of which the low ones are good.
 
     See Also
     --------
@@ -63,7 +65,8 @@ class QuantileShiftSplit(BaseCrossValidator):
     >>> import numpy as np
     >>> from skpapers.offline_optimization import QuantileShiftSplit
     >>> X, y = np.zeros((6, 1)), np.array([3.0, 9.0, 1.0, 7.0, 2.0, 8.0])
-    >>> for train, test in QuantileShiftSplit(n_splits=3).split(X, y):
+    >>> folds = QuantileShiftSplit(n_splits=3, train_quantile=0.5)
+    >>> for train, test in folds.split(X, y):
     ...     print(y[train], y[test])
     [3. 2.] [9. 7. 8.]
     [3. 1.] [9. 7. 8.]
@@ -78,7 +81,7 @@ class QuantileShiftSplit(BaseCrossValidator):
         },
         prefer_skip_nested_validation=True,
     )
-    def __init__(self, n_splits=5, *, train_quantile=0.5, maximize=True):
+    def __init__(self, n_splits=5, *, train_quantile=0.8, maximize=True):
         self.n_splits = n_splits
         self.train_quantile = train_quantile
         self.maximize = maximize
@@ -149,6 +152,16 @@ class QuantileShiftSplit(BaseCrossValidator):
             yield lower[place % self.n_splits != k], upper
 
 
+def rank_correlation(x, y):
+    """Return Spearman's correlation, zero if one of both is constant."""
+    ranks = np.stack([rankdata(x), rankdata(y)])
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    lengths = np.sqrt((ranks**2).sum(axis=1))
+    if not lengths.all():
+        return 0.0
+    return float(ranks[0] @ ranks[1] / lengths.prod())
+
+
 def spearman_scorer(estimator, X, y):
     """Score a regressor by the rank correlation of its predictions with the truth.
 
@@ -197,12 +210,7 @@ def spearman_scorer(estimator, X, y):
     check_consistent_length(y, predicted)
     if len(y) < 2:
         raise ValueError("A rank correlation needs at least two designs.")
-    ranks = np.stack([rankdata(y), rankdata(predicted)])
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    lengths = np.sqrt((ranks**2).sum(axis=1))
-    if not lengths.all():
-        return 0.0
-    return float(ranks[0] @ ranks[1] / lengths.prod())
+    return rank_correlation(y, predicted)
 
 
 def top_k_mean_scorer(k, *, maximize=True):

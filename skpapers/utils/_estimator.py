@@ -15,6 +15,7 @@ class DocumentedEstimator(BaseEstimator):
     _doc_link_template = DOC_URL + "/generated/{estimator_module}.{estimator_name}.html"
     # by parameter: what to pass explicitly, instead of None, to reach its parameters
     _instead_of_none: dict = {}
+    _plain_dicts: tuple = ()  # parameters that are dicts, into which names reach, too
 
     def set_params(self, **params):
         """Set the parameters of this estimator, also those of estimators within.
@@ -23,7 +24,7 @@ class DocumentedEstimator(BaseEstimator):
         ----------
         **params : dict
             Parameters by name; ``<estimator>__<parameter>`` reaches into a parameter
-            that is an estimator.
+            that is an estimator, or into one that is a dict of settings.
 
         Returns
         -------
@@ -36,9 +37,12 @@ class DocumentedEstimator(BaseEstimator):
             If there is no such parameter, or if the one that is reached into is None.
         """
         own = self.get_params(deep=False)
-        for name in params:
+        for name in list(params):
             outer, nested, inner = name.partition("__")
-            if nested and outer in own and params.get(outer, own[outer]) is None:
+            if nested and outer in self._plain_dicts:
+                settings = params.get(outer, own[outer]) or {}
+                params[outer] = {**settings, inner: params.pop(name)}
+            elif nested and outer in own and params.get(outer, own[outer]) is None:
                 instead = self._instead_of_none.get(outer, "an estimator")
                 raise ValueError(
                     f"{name!r} cannot be set: {outer} of {type(self).__name__} is "

@@ -1,11 +1,13 @@
 """The pictures of designs: what is drawn, and from what."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 
@@ -91,7 +93,7 @@ def test_truth_against_promise(global_random_seed):
 
 def test_constant_promises_have_no_order():
     display = DesignDisplay.from_designs([1.0, 1.0], actual=[0.0, 2.0])
-    assert np.isnan(display.summary_["rank_correlation"])
+    assert display.summary_["rank_correlation"] == 0.0
     assert "share_better" not in display.summary_
 
 
@@ -210,6 +212,85 @@ def test_bad_questions_to_a_search(search, arguments, match):
         DesignDisplay.from_cv_results(search, **arguments)
 
 
+def test_one_metric_by_its_name(search):
+    display = DesignDisplay.from_cv_results(search, metrics="top")
+    assert [ax.get_ylabel() for ax in display.axes_] == ["top"]
+
+
+def test_grids_without_the_multiplier_are_left_out():
+    X = np.random.default_rng(0).standard_normal((30, 3))
+    search = GridSearchCV(
+        Shrunk(), [{"slope": [0.5, 2.0]}, {"multiplier": [1.0, 0.1]}], cv=3
+    ).fit(X, X[:, 0])
+    display = DesignDisplay.from_cv_results(search)
+    np.testing.assert_array_equal(display.multipliers, [0.1, 1.0])
+    expected = search.cv_results_["mean_test_score"][[3, 2]]
+    np.testing.assert_allclose(display.ax_.lines[0].get_ydata(), expected)
+    results = {
+        "param_multiplier": np.ma.array([1.0], mask=[True]),
+        "mean_test_score": [0.0],
+    }
+    with pytest.raises(ValueError, match="no value of multiplier"):
+        DesignDisplay.from_cv_results(results)
+
+
+def test_what_is_no_result_of_a_search():
+    search = GridSearchCV(Shrunk(), {"multiplier": [1.0]})
+    with pytest.raises(NotFittedError, match="GridSearchCV instance is not fitted"):
+        DesignDisplay.from_cv_results(search)
+    with pytest.raises(TypeError, match="fitted search or its cv_results_"):
+        DesignDisplay.from_cv_results([1.0])
+
+
+def drawn_boxes(ax):
+    """Return the boxes of the labels of the horizontal axis, from left to right."""
+    ax.figure.canvas.draw()
+    labels = [label for label in ax.get_xticklabels() if label.get_text()]
+    return [label.get_window_extent() for label in labels]
+
+
+@pytest.mark.parametrize("kind", ["random", "even", "near", "narrow"])
+def test_labels_do_not_touch(kind):
+    multipliers = {
+        "random": np.random.default_rng(0).uniform(0.01, 1, 20),
+        "even": np.logspace(-5, 3, 25),
+        "near": np.array([0.0495016, 0.151655, 0.155993, 0.257664, 0.725701]),
+        "narrow": np.logspace(-6, 6, 13),
+    }[kind]
+    ax = plt.subplots(figsize=(2.5, 2))[1] if kind == "narrow" else None
+    display = DesignDisplay.from_multipliers(
+        multipliers, {"score": np.zeros(len(multipliers))}, ax=ax
+    )
+    boxes = drawn_boxes(display.ax_)
+    assert len(boxes) > 2
+    for left, right in itertools.pairwise(boxes):
+        assert left.x1 < right.x0
+    texts = [label.get_text() for label in display.ax_.get_xticklabels()]
+    assert max(map(len, texts)) <= 8
+
+
+def test_legend_of_the_chosen_is_above_the_axes():
+    display = DesignDisplay.from_multipliers([0.1, 1.0], {"a": np.eye(2)}, chosen=1.0)
+    display.figure_.canvas.draw()
+    box, axes = display.ax_.get_legend().get_window_extent(), display.ax_.bbox
+    assert box.y0 >= axes.y1 - 1
+    assert box.y1 <= display.figure_.bbox.y1
+
+
+def test_costs_are_worse_where_they_are_higher():
+    predicted, actual = [1.0, 2.0], [3.0, 2.5]
+    display = DesignDisplay.from_designs(
+        predicted, actual=actual, best_known=2.7, maximize=False
+    )
+    assert display.summary_["over_optimism"] == 1.25
+    assert display.summary_["share_better"] == 0.5
+    assert "actual minus predicted: 1.25" in display.ax_.get_title()
+    optimizer = Suggested(maximize=False).fit().suggest()
+    actual = optimizer.candidate_scores_ + 2.0
+    low = DesignDisplay.from_estimator(optimizer, actual=actual)
+    assert low.summary_["over_optimism"] == 2.0
+
+
 def test_bad_results():
     results = {"param_a": [1], "param_b": [2], "mean_test_score": [0.0]}
     with pytest.raises(ValueError, match=r"Say which parameter.*'a', 'b'"):
@@ -223,6 +304,8 @@ def test_bad_results():
     ("arguments", "match"),
     [
         ({"predicted": [1.0, 2.0], "actual": [1.0]}, "inconsistent"),
+        ({"predicted": [], "actual": []}, "predicted must not be empty"),
+        ({"multipliers": [], "criteria": {"a": []}}, "multipliers must not be empty"),
         ({"predicted": [1.0, np.nan]}, "predicted contains NaN"),
         ({"multipliers": [-1.0], "criteria": {"a": [1.0]}}, "negative"),
         ({"multipliers": [1.0], "criteria": {"a": [1.0, 2.0]}}, "inconsistent"),

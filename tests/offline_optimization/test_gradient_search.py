@@ -146,11 +146,29 @@ def test_points_without_a_finite_gradient_stay(two):
     np.testing.assert_array_equal(ascend(objective, space, Z, 3, 0.1), Z)
 
 
-@pytest.mark.parametrize("params", [{"n_steps": -1}, {"step_size": 0}])
-def test_wrong_steps(two, params):
+@pytest.mark.parametrize("name", ["gradient", "coms"])
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        ({"n_steps": -1}, "an integer >= 0, got -1"),
+        ({"n_steps": 2.5}, "an integer >= 0, got 2.5"),
+        ({"n_steps": True}, "an integer >= 0"),
+        ({"step_size": 0}, "a number > 0, got 0"),
+        ({"step_size": np.nan}, "a number > 0"),
+        ({"step_size": "large"}, "a number > 0"),
+    ],
+)
+def test_wrong_steps(two, name, params, match):
     objective, space, Z = two
-    with pytest.raises(ValueError, match="must be positive"):
-        search(objective, space, Z, 9, None, **params)
+    (param,) = params
+    with pytest.raises(ValueError, match=f"{param} of search='{name}' .* {match}"):
+        load_search(name)(objective, space, Z, 9, None, **params)
+
+
+def test_no_steps(two):
+    objective, space, Z = two
+    found = search(objective, space, Z, 9, None, n_steps=0)
+    np.testing.assert_array_equal(found, space.project(Z))
 
 
 # ------------------------------------------------------------------------- registry

@@ -174,6 +174,33 @@ def test_polars_frames_come_back_as_they_were(copied):
     assert back.schema == frame.schema
 
 
+def test_objects_of_several_types_come_back_as_they_were():
+    values = [1, 2.5, False, 3]
+    frame = pd.DataFrame({"column": pd.Series(values, dtype=object)})
+    encoder = LogitEncoder().fit(frame)
+    back = encoder.inverse_transform(encoder.transform(frame))
+    assert back["column"].dtype == object
+    assert list(map(type, back["column"])) == list(map(type, values))
+    assert back["column"].tolist() == values
+
+
+def test_logits_without_an_index():
+    frame = _pandas()[["side"]]
+    encoder = LogitEncoder().fit(frame)
+    expected = pd.DataFrame({"side": ["right", "left"]})
+    for container in (list, np.array, lambda Z: pl.DataFrame(Z, orient="row")):
+        back = encoder.inverse_transform(container([[1.0], [-1.0]]))
+        pd.testing.assert_frame_equal(back, expected)
+
+
+def test_an_index_for_what_has_none():
+    logits = pd.DataFrame([[1.0], [-1.0]], index=["a", "b"])
+    for table in (np.array([["left"], ["right"]]), _polars()[["side"]]):
+        back = LogitEncoder().fit(table).inverse_transform(logits)
+        assert type(back) is type(table)
+        assert np.asarray(back).tolist() == [["right"], ["left"]]
+
+
 def test_frames_and_arrays_give_the_same_numbers():
     names = list(TABLE)
     mixed = np.array(list(zip(*TABLE.values(), strict=True)), dtype=object)
@@ -275,6 +302,17 @@ def test_unknown_categories_are_named_with_their_column():
 def test_missing_values_are_refused(X):
     with pytest.raises(ValueError, match="missing values|NaN"):
         LogitEncoder().fit(X)
+
+
+@pytest.mark.parametrize("frame", [np.array, pd.DataFrame])
+def test_constant_columns_have_no_logits(frame):
+    X = frame([["a", "u"]] * 3)
+    encoder = LogitEncoder().fit(X)
+    Z = encoder.transform(X)
+    assert Z.shape == (3, 0)
+    np.testing.assert_array_equal(encoder.inverse_transform(Z), X)
+    with pytest.raises(ValueError, match="have 0 logits"):
+        encoder.inverse_transform(np.zeros((3, 1)))
 
 
 def test_bad_logits():

@@ -14,8 +14,13 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    RandomizedSearchCV,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 
@@ -384,12 +389,36 @@ def test_searches_over_the_surrogate(bowl):
     assert optimizer.suggest(4).shape == (4, 3)
 
 
+def test_folds_over_a_surrogate_maximize(bowl):
+    X, y = bowl
+    grid = {"alpha": [1e-3, 1.0]}
+    for maximize in (True, False):
+        low = GridSearchCV(Ridge(), grid, cv=QuantileShiftSplit(3, maximize=False))
+        optimizer = OfflineOptimizer(low, search=wander, maximize=maximize)
+        with pytest.raises(
+            ValueError, match="GridSearchCV has maximize=False.*negated"
+        ):
+            optimizer.fit(X, y)
+    high = GridSearchCV(Ridge(), grid, cv=QuantileShiftSplit(3))
+    OfflineOptimizer(high, search=wander, maximize=False).fit(X, y)
+
+
 def test_a_search_over_a_surrogate_with_gradients(bowl):
     pytest.importorskip("torch")
-    inner = GridSearchCV(Quadratic(), {}, cv=2)
-    designs = OfflineOptimizer(inner, n_candidates=5).fit(*bowl).suggest()
     plain = OfflineOptimizer(Quadratic(), n_candidates=5).fit(*bowl).suggest()
-    np.testing.assert_array_equal(designs, plain)
+    for inner in (
+        GridSearchCV(Quadratic(), {}, cv=2),
+        RandomizedSearchCV(Quadratic(), {}, n_iter=1, cv=2),
+        HalvingGridSearchCV(Quadratic(), {}, cv=2, min_resources="exhaust"),
+    ):
+        designs = OfflineOptimizer(inner, n_candidates=5).fit(*bowl).suggest()
+        np.testing.assert_array_equal(designs, plain)
+
+
+def test_a_search_over_a_surrogate_without_gradients(bowl):
+    inner = RandomizedSearchCV(Ridge(), {"alpha": [1.0]}, n_iter=1, cv=2)
+    with pytest.raises(ValueError, match="Ridge has none"):
+        OfflineOptimizer(inner, n_candidates=5).fit(*bowl)
 
 
 def test_weights_reach_the_surrogate(bowl):
@@ -521,6 +550,27 @@ def test_wrong_parameters(bowl):
         OfflineOptimizer(Ridge(), search="luck").fit(*bowl)
     with pytest.raises(ValueError, match="lower bound"):
         OfflineOptimizer(Ridge(), search=wander, bounds=(1, 0)).fit(*bowl)
+
+
+def test_names_reach_into_the_parameters_of_the_search(bowl):
+    given = {"size": 0.3}
+    optimizer = OfflineOptimizer(Ridge(), search_params=given)
+    assert optimizer.set_params(search_params__n_steps=5) is optimizer
+    assert optimizer.search_params == {"size": 0.3, "n_steps": 5}
+    assert given == {"size": 0.3}
+    both = OfflineOptimizer().set_params(search_params={"a": 1}, search_params__b=2)
+    assert both.search_params == {"a": 1, "b": 2}
+
+    def best(optimizer, X, y):
+        return optimizer.suggest().max()
+
+    tuned = GridSearchCV(
+        OfflineOptimizer(Ridge(), search=wander, n_candidates=4, random_state=0),
+        {"search_params__size": [0.1, 0.4]},
+        scoring=best,
+        cv=2,
+    ).fit(*bowl)
+    assert set(tuned.best_estimator_.search_params) == {"size"}
 
 
 def test_parameters_of_the_surrogate_by_default():

@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -284,6 +285,43 @@ def test_pymoo_algorithms(algorithm, global_random_seed):
     assert len(np.unique(found, axis=0)) == len(found) == N_STARTS
 
 
+@pytest.mark.parametrize("algorithm", ["ga", "de", "pso"])
+def test_pymoo_returns_different_designs(algorithm, global_random_seed):
+    """Letters and counts: points that differ may decode to the same design."""
+    pytest.importorskip("pymoo")
+    rng = np.random.default_rng(global_random_seed)
+    X = rng.integers(4, size=(80, 5))
+    space = DesignSpace(X, categories=[0, 1, 2], integers=[3, 4])
+    wanted = rng.integers(4, size=5)
+    recorder = Recorder(lambda Z: -np.abs(space.decode(Z) - wanted).sum(axis=1))
+    found = load_search("pymoo")(
+        recorder,
+        space,
+        space.encode(space.read(X))[:N_STARTS],
+        64,
+        np.random.RandomState(global_random_seed),
+        algorithm=algorithm,
+    )
+    designs = space.decode(found)
+    assert len(np.unique(designs, axis=0)) == len(found) == 64
+    scores = recorder.function(found)
+    assert scores[0] == 0
+    assert (np.diff(scores) <= 0).all()
+    # and none that was met is better than what was left out
+    met = np.unique(space.decode(np.concatenate(recorder.asked)), axis=0)
+    best = np.sort(-np.abs(met - wanted).sum(axis=1))[::-1][:64]
+    np.testing.assert_array_equal(scores, best)
+
+
+def test_pymoo_returns_what_there_is():
+    pytest.importorskip("pymoo")
+    X = np.array([[0, 0], [0, 1], [1, 0]])
+    space = DesignSpace(X, categories=[0, 1])
+    Z = space.encode(space.read(X))
+    found, _, _ = _run("pymoo", space, Z, Quadratic(0.6), n_candidates=9)
+    assert sorted(map(tuple, space.decode(found))) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
 # ---------------------------------------------------------------------------- REINFORCE
 def _policy(seed, n_numbers, sizes):
     """A policy on a space of numbers and categories, with random parameters."""
@@ -366,6 +404,22 @@ def test_policy_begins_with_the_starts():
     policy = Policy(space, Z[:2], std=0.1)
     np.testing.assert_allclose(policy.theta[0], Z[:2, 0].mean())
     np.testing.assert_allclose(softmax(policy.theta[1:]), [3 / 5, 1 / 5, 1 / 5])
+
+
+def test_policy_with_many_categories_is_small():
+    n_categories = 400
+    X = np.arange(n_categories)[:, None]
+    space = DesignSpace(X, categories=[0])
+    starts = space.encode(space.read(X))[:128]
+    tracemalloc.start()
+    try:
+        policy = Policy(space, starts, std=0.1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    expected = np.where(np.arange(n_categories) < 128, 2.0, 1.0)
+    np.testing.assert_allclose(softmax(policy.theta), expected / expected.sum())
+    assert peak < 8 * 8 * n_categories**2  # a few tables of logits, not one a start
 
 
 def test_finds_the_best_sequence(global_random_seed):

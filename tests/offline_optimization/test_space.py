@@ -218,11 +218,12 @@ def test_limits_are_numbers_of_the_dtype():
     ("bounds", "match"),
     [
         ([[0, 1]], r"shape \(1, 2\), but X has 2 features"),
-        ([[0, 1], [3, 3]], "feature 'b': the lower bound 3.0 is not less"),
+        ([[0, 1], [4, 3]], "feature 'b': the lower bound 4.0 is above"),
         ([[2, 1], [0, 1]], "feature 'a': the lower bound 2.0"),
         ([[np.nan, 1], [0, 1]], "feature 'a'"),
         ((0, [1, 2, 3]), "ragged"),
-        ({"b": (1, 1)}, "feature 'b'"),
+        ({"b": (1, 0)}, "feature 'b'"),
+        ({"b": (np.inf, np.inf)}, "feature 'b': both are inf"),
         ({"b": 3}, "feature 'b' are no pair"),
         ({"z": (0, 1)}, "no column 'z'"),
         ({7: (0, 1)}, "none at 7"),
@@ -281,6 +282,35 @@ def test_missing_categories(hole):
     )
     with pytest.raises(ValueError, match="'c' has a missing value"):
         DesignSpace(X, categories=["c"])
+
+
+@pytest.mark.parametrize("kind", ["str", "object", "category", "polars"])
+def test_digits_are_no_numbers(kind):
+    columns = {"a": [0.5, 1.0, 2.0], "id": ["101", "102", "101"]}
+    X = (pl if kind == "polars" else pd).DataFrame(columns)
+    if kind != "polars":
+        X = X.astype({"id": kind})
+    with pytest.raises(ValueError, match="'id' holds something else than numbers"):
+        DesignSpace(X)
+    assert DesignSpace(X, categories="dtype").categories[0].values == ["101", "102"]
+
+
+def test_digits_in_an_array_are_no_numbers():
+    X = np.array([[0.5, "1"], [1.5, "2"]], dtype=object)
+    with pytest.raises(ValueError, match="at index 1 holds something else"):
+        DesignSpace(X)
+
+
+def test_lists_are_no_categories():
+    for values in ([[1, 2], [3, 4]], [{"u": 1}, {"u": 2}]):
+        for library in (pd, pl):
+            X = library.DataFrame({"a": [0.0, 1.0], "c": values})
+            with pytest.raises(
+                ValueError, match=r"'c' holds values of type (list|dict)"
+            ):
+                DesignSpace(X, categories="dtype")
+            with pytest.raises(ValueError, match="'c' holds something else"):
+                DesignSpace(X)
 
 
 def test_names_need_a_frame():

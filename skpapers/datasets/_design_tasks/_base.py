@@ -10,6 +10,7 @@ Inside, a design is a row of numbers: a categorical feature holds the position o
 label in the list of labels (its code). Frames hold the labels themselves.
 """
 
+from collections.abc import Hashable
 from numbers import Integral
 
 import numpy as np
@@ -58,6 +59,15 @@ def is_frame(X):
     return hasattr(X, "columns") and hasattr(X, "shape")
 
 
+def values_of(column):
+    """Return the values of a column of any library as a list of hashable objects."""
+    if hasattr(column, "to_list"):
+        return column.to_list()
+    column = np.asarray(column)
+    # as Python objects, times of nanoseconds would be integers
+    return list(column) if column.dtype.kind in "mM" else column.tolist()
+
+
 class DesignTask:
     """A design problem with a hidden true score, for judging offline optimisers.
 
@@ -86,7 +96,8 @@ class DesignTask:
         Columns of features that only take integer values.
     table : tuple of array-like (X, y), default=None
         All designs there are and their scores, if the task is a table; the designs as
-        numbers and codes. Else designs are drawn uniformly within the bounds.
+        numbers and codes, which must fit `labels` and `integers`. Else designs are
+        drawn uniformly within the bounds.
     optimum : float, default=None
         The largest score within the bounds, if known.
     optimum_designs : array-like of shape (n_optima, n_features), default=None
@@ -182,6 +193,9 @@ class DesignTask:
         self.n_features = len(self._box)
         self._check_columns()
         self.feature_names = self._check_names(feature_names)
+        if self._table is not None:
+            self._check_codes(self._table[0])
+            self._check_whole(self._table[0])
         is_all_categorical = len(self.labels) == self.n_features
         self.bounds = None if is_all_categorical else self._box.copy()
         self.optimum = optimum
@@ -263,6 +277,25 @@ class DesignTask:
             )
         return names
 
+    def _check_codes(self, X):
+        for j, values in self.labels.items():
+            wrong = ~np.isin(X[:, j], np.arange(len(values)))
+            if wrong.any():
+                raise ValueError(
+                    f"Feature {self.feature_names[j]!r} has the code "
+                    f"{X[np.argmax(wrong), j]:g}: the codes of {values!r} are 0 to "
+                    f"{len(values) - 1}."
+                )
+
+    def _check_whole(self, X):
+        for j in self.integers:
+            wrong = X[:, j] % 1 != 0
+            if wrong.any():
+                raise ValueError(
+                    f"Feature {self.feature_names[j]!r} is among the integers, but the "
+                    f"table has the value {X[np.argmax(wrong), j]:g}."
+                )
+
     def _set_range(self, y):
         low, high = float(y.min()), float(y.max())
         if not low < high:
@@ -277,14 +310,14 @@ class DesignTask:
         if j not in self.labels:
             return np.asarray(values, dtype=np.float64)
         code = {label: k for k, label in enumerate(self.labels[j])}
-        try:
-            return np.array([code[label] for label in np.asarray(values)], np.float64)
-        except (KeyError, TypeError):
-            unknown = next(v for v in np.asarray(values).tolist() if v not in code)
-            raise ValueError(
-                f"Feature {self.feature_names[j]!r} has the value {unknown!r}: it must "
-                f"be one of {self.labels[j]!r}."
-            ) from None
+        values = values_of(values)
+        for value in values:
+            if not isinstance(value, Hashable) or value not in code:
+                raise ValueError(
+                    f"Feature {self.feature_names[j]!r} has the value {value!r}: it "
+                    f"must be one of {self.labels[j]!r}."
+                )
+        return np.array([code[value] for value in values], np.float64)
 
     def _as_codes(self, X):
         """Return designs as numbers and codes, checked."""
@@ -295,10 +328,10 @@ class DesignTask:
                     f"The designs have the columns {names!r}, but task {self.name!r} "
                     f"has the features {self.feature_names!r}."
                 )
-            columns = [np.asarray(X[name]) for name in self.feature_names]
+            columns = [X[name] for name in self.feature_names]
         else:
             X = X if hasattr(X, "dtype") else np.asarray(X)
-            columns = list(X.T) if X.dtype.kind in "OUS" and X.ndim == 2 else None
+            columns = list(X.T) if X.dtype.kind in "OUSmM" and X.ndim == 2 else None
         n_columns = X.shape[1] if len(X.shape) == 2 else self.n_features
         if n_columns != self.n_features:
             raise ValueError(
@@ -309,14 +342,7 @@ class DesignTask:
             columns = [self._decode_column(j, c) for j, c in enumerate(columns)]
             X = np.column_stack(columns)
         X = check_array(X, dtype=np.float64, input_name="X")
-        for j, values in self.labels.items():
-            wrong = ~np.isin(X[:, j], np.arange(len(values)))
-            if wrong.any():
-                raise ValueError(
-                    f"Feature {self.feature_names[j]!r} has the code "
-                    f"{X[np.argmax(wrong), j]:g}: the codes of {values!r} are 0 to "
-                    f"{len(values) - 1}."
-                )
+        self._check_codes(X)
         return X.astype(np.int64) if len(self.labels) == self.n_features else X
 
     def _score(self, X):

@@ -6,6 +6,7 @@ rows, the hidden ones included, stands in for the experiment: an approximate ora
 is no better than the model, most of all far from the rows.
 """
 
+from collections.abc import Hashable
 from functools import partial
 from numbers import Integral, Real
 
@@ -19,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
-from skpapers.datasets._design_tasks._base import DesignTask, is_frame
+from skpapers.datasets._design_tasks._base import DesignTask, is_frame, values_of
 from skpapers.utils._sklearn import HasMethods, StrOptions, validate_params
 
 SCORES = [StrOptions({"oracle", "measured"})]
@@ -52,14 +53,26 @@ def _positions(columns, names, parameter):
     return found
 
 
+def _is_missing(value):
+    if value is None or type(value).__name__ == "NAType":  # that cannot be compared
+        return True
+    return isinstance(value, Hashable) and value != value
+
+
 def _labels_of(column, name):
     """Return the labels of a column: its categories, or its sorted values."""
+    values = values_of(column)
+    if any(_is_missing(value) for value in values):
+        raise ValueError(f"The categorical column {name!r} has missing values.")
     categories = getattr(column.dtype, "categories", None)
     if hasattr(categories, "__len__"):
-        return np.asarray(categories).tolist()
-    values = set(np.asarray(column).tolist())
-    if any(value is None or value != value for value in values):
-        raise ValueError(f"The categorical column {name!r} has missing values.")
+        return values_of(categories)
+    try:
+        values = set(values)
+    except TypeError:
+        raise ValueError(
+            f"The column {name!r} holds lists or other values that are no labels."
+        ) from None
     try:
         return sorted(values)
     except TypeError:  # labels of several types
@@ -141,8 +154,8 @@ def make_table_task(
     Raises
     ------
     ValueError
-        If X or y have NaN, lengths differ, a named column does not exist, or the
-        scores are all the same.
+        If X or y have NaN, lengths differ, a named column does not exist, a column of
+        `integers` has other values, or the scores are all the same.
 
     See Also
     --------
@@ -228,7 +241,7 @@ def _encode(columns, names, categories):
             continue
         labels[j] = _labels_of(column, names[j])
         code = {label: k for k, label in enumerate(labels[j])}
-        coded.append([code.get(v, np.nan) for v in np.asarray(column).tolist()])
+        coded.append([code.get(v, np.nan) for v in values_of(column)])
     codes = check_array(np.column_stack(coded), dtype=np.float64, input_name="X")
     return codes, labels, whole
 

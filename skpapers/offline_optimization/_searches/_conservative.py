@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The ascent that conservative surrogates are trained against: fewer, larger steps."""
 
+from skpapers.offline_optimization._searches._box import check_numbers
 from skpapers.offline_optimization._searches._gradient import search as climb
 
 STEP_SIZE, STEP_SIZE_OF_LOGITS = 0.05, 2.0
@@ -35,6 +36,7 @@ def search(
     """
     if step_size is None:
         step_size = STEP_SIZE_OF_LOGITS if space.is_discrete else STEP_SIZE
+    check_numbers("coms", n_steps=(n_steps, int, 0), step_size=(step_size, float, 0))
     return climb(
         objective,
         space,

@@ -7,6 +7,8 @@ which x is moved into the box of the space.
 
 import numpy as np
 
+from skpapers.offline_optimization._searches._box import check_numbers
+
 N_STEPS, STEP_SIZE = 200, 0.01
 
 
@@ -78,10 +80,8 @@ def search(
     ndarray of shape (min(n_starts, n_candidates), D)
         Points.
     """
-    if n_steps < 0 or step_size <= 0:
-        raise ValueError(
-            f"n_steps={n_steps} must not be negative, step_size={step_size} must be "
-            "positive."
-        )
+    check_numbers(
+        "gradient", n_steps=(n_steps, int, 0), step_size=(step_size, float, 0)
+    )
     objective = objective.with_reduction(reduction)
     return ascend(objective, space, starts[:n_candidates], n_steps, step_size)

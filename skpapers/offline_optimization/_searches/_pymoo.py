@@ -50,6 +50,17 @@ def first_population(box, starts, pop_size, rng):
     return np.concatenate([shares, more])
 
 
+def best_designs(space, points, scores, n_candidates):
+    """Return the best points that decode to different designs, best first.
+
+    With categories and integers a population gathers around few designs: points that
+    differ would still repeat them.
+    """
+    ranked = best_of(points, scores, len(points))
+    _, first = np.unique(space.decode(ranked), axis=0, return_index=True)
+    return ranked[np.sort(first)[:n_candidates]]
+
+
 def search(
     objective,
     space,
@@ -85,7 +96,7 @@ def search(
     Returns
     -------
     ndarray of shape (n_candidates, D)
-        Points, best first; fewer where fewer were scored.
+        Points of different designs, best first; fewer where fewer designs were met.
     """
     if algorithm not in ALGORITHMS:
         raise ValueError(
@@ -115,6 +126,4 @@ def search(
             verbose=False,
         )
     points, scores = (np.concatenate(parts) for parts in zip(*seen, strict=True))
-    _, first = np.unique(points, axis=0, return_index=True)
-    first = np.sort(first)
-    return best_of(points[first], scores[first], n_candidates)
+    return best_designs(space, points, scores, n_candidates)

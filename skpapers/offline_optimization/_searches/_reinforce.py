@@ -57,9 +57,10 @@ class Policy:
         sizes = [len(self.numbers)] + [len(table) for table in self.tables]
         self.ends = np.cumsum(sizes)
         starts = space.project(starts)
+        codes = space.decode(starts)[:, space.category_parts].astype(np.int64)
         parts = [starts[:, self.numbers].mean(axis=0)]
-        for block, table in zip(space.blocks, self.tables, strict=True):
-            parts.append(_shares(starts[:, block], table))
+        for code, table in zip(codes.T, self.tables, strict=True):
+            parts.append(_log_shares(code, len(table)))
         self.theta = np.concatenate(parts)
 
     @property
@@ -105,11 +106,10 @@ class Policy:
         )
 
 
-def _shares(Z, table):
-    """Return log shares of the categories nearest to points, each counted once more."""
-    distance = ((Z[:, None, :] - table[None]) ** 2).sum(axis=2)
-    counts = np.bincount(distance.argmin(axis=1), minlength=len(table))
-    return np.log((counts + 1.0) / (counts.sum() + len(table)))
+def _log_shares(code, n_categories):
+    """Return log shares of categories, each counted once more than it occurs."""
+    counts = np.bincount(code, minlength=n_categories)
+    return np.log((counts + 1.0) / (len(code) + n_categories))
 
 
 def normalised(scores):

@@ -296,6 +296,22 @@ def flat(X):
             {"table": ([[1.0], [2.0]], [1.0, 2.0]), "bounds": [(0, 1), (0, 1)]},
             "table has 1 columns",
         ),
+        (
+            {
+                "table": ([[1, 0], [2, 5]], [1.0, 2.0]),
+                "labels": {1: ["lo", "hi"]},
+                "feature_names": ["heat", "fan"],
+            },
+            r"'fan' has the code 5: the codes of \['lo', 'hi'\] are 0 to 1",
+        ),
+        (
+            {"table": ([[0.5], [1.0]], [1.0, 2.0]), "labels": {0: ["lo", "hi"]}},
+            r"'x0' has the code 0\.5",
+        ),
+        (
+            {"table": ([[1.7], [2.0]], [1.0, 2.0]), "integers": [0]},
+            r"'x0' is among the integers, but the table has the value 1\.7",
+        ),
     ],
 )
 def test_bad_tasks(arguments, message):

@@ -121,6 +121,57 @@ def test_labels_that_no_row_has():
     assert np.isfinite(task.evaluate([[0]])).all()
 
 
+@pytest.mark.parametrize("kind", ["ns", "s", "objects", "array", "polars"])
+def test_days_are_labels(kind):
+    pd = pytest.importorskip("pandas")
+    y = np.arange(12.0)
+    days = pd.Series(pd.to_datetime(["2024-03-01", "2024-01-01", "2024-02-01"] * 4))
+    if kind == "array":
+        X = days.to_numpy().astype("M8[ns]")[:, None]
+    elif kind == "polars":
+        pl = pytest.importorskip("polars")
+        X = pl.DataFrame({"heat": y % 5, "day": days.dt.date.tolist()})
+    else:
+        dtype = object if kind == "objects" else f"datetime64[{kind}]"
+        X = pd.DataFrame({"heat": y % 5, "day": days.astype(dtype)})
+    task = make_table_task(X, y, LinearRegression())
+    (labels,) = task.labels.values()
+    expected = ["2024-01-01", "2024-02-01", "2024-03-01"]
+    assert [str(label)[:10] for label in labels] == expected
+    codes, scores = task.sample()
+    np.testing.assert_array_equal(codes[:, -1], [2, 0, 1] * 4)
+    np.testing.assert_allclose(task.evaluate(X), scores)
+    if kind != "array":
+        frame, _ = task.sample(as_frame=True)
+        np.testing.assert_allclose(task.evaluate(frame), scores)
+    with pytest.raises(ValueError, match=r"has the value .*must be one of"):
+        task.evaluate(np.array([[1.0, "never"]], dtype=object)[:, -X.shape[1] :])
+
+
+@pytest.mark.parametrize("kind", ["boolean", "category", "string", "days", "polars"])
+def test_missing_labels(kind):
+    pd = pytest.importorskip("pandas")
+    y = np.arange(6.0)
+    values = {
+        "boolean": lambda: pd.array([True, None, False] * 2, dtype="boolean"),
+        "category": lambda: pd.Categorical(["a", None, "b"] * 2),
+        "string": lambda: pd.array(["a", None, "b"] * 2, dtype="string"),
+        "days": lambda: pd.to_datetime(["2024-01-01", None, "2024-02-01"] * 2),
+        "polars": lambda: ["a", None, "b"] * 2,
+    }[kind]()
+    library = pytest.importorskip("polars") if kind == "polars" else pd
+    X = library.DataFrame({"heat": y, "kind": values})
+    with pytest.raises(ValueError, match="column 'kind' has missing values"):
+        make_table_task(X, y, LinearRegression())
+
+
+def test_lists_are_no_labels():
+    pd = pytest.importorskip("pandas")
+    X = pd.DataFrame({"heat": [1.0, 2.0], "kind": [[1], [2]]})
+    with pytest.raises(ValueError, match="column 'kind' holds lists"):
+        make_table_task(X, [1.0, 2.0], LinearRegression())
+
+
 def test_bad_tables():
     X, y = make_table()
     with pytest.raises(ValueError, match="inconsistent numbers"):
@@ -129,6 +180,8 @@ def test_bad_tables():
         make_table_task(X, y, categories=["oven"])
     with pytest.raises(ValueError, match="integers names 4"):
         make_table_task(X, y, integers=[4])
+    with pytest.raises(ValueError, match="Feature 'x0' is among the integers"):
+        make_table_task(X, y, LinearRegression(), integers=[0, 1])
     with pytest.raises(ValueError, match="must be a table"):
         make_table_task([1.0, 2.0], [1.0, 2.0])
     with pytest.raises(ValueError, match="nothing to optimise"):
