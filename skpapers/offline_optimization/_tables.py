@@ -7,6 +7,7 @@ with the estimator that has read it.
 
 import re
 from collections.abc import Hashable
+from decimal import Decimal
 from numbers import Integral
 
 import numpy as np
@@ -257,6 +258,9 @@ def _build_polars(pl, columns, names, dtypes):
             kind = kind(dtype["categories"])
         elif "arguments" in dtype:
             kind = kind(**dtype["arguments"])
+        if dtype["name"] == "Decimal":  # older versions cut numbers instead of rounding
+            scale = dtype["arguments"]["scale"]
+            values = [Decimal(f"{value:.{scale}f}") for value in values]
         is_list = isinstance(values, list)
         is_kept = is_list or _is_within(values, _number_type(dtype["name"]))
         column = pl.Series(name, values)
