@@ -104,7 +104,9 @@ def figures(table, multiplier, seed, small=None):
                 error_score="raise",
             )
             for label in SCORERS:
-                found[f"{label}, {name}"] = float(said[f"test_{label}"].mean())
+                # as it is stored, so that a choice does not hang on what is not
+                score = float(f"{said[f'test_{label}'].mean():.6g}")
+                found[f"{label}, {name}"] = score
     return found | {"CPU s": time.process_time() - start}
 
 

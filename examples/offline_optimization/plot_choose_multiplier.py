@@ -73,7 +73,7 @@ for multiplier in multipliers:
     )
     truth.append(task.normalized_score(optimizer.fit(X, y).suggest()).max())
 
-dict(zip(multipliers, np.round(truth, 3), strict=True))
+{m: round(float(score), 2) for m, score in zip(multipliers, truth, strict=True)}
 
 # %%
 # Beside what the two kinds of folds say; the dotted line is the choice of the shifted
