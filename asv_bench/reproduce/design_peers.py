@@ -332,7 +332,8 @@ def rows_of(fits, tasks=TASKS):
     rows = []
     for task in tasks:
         names = dict.fromkeys(n for r, _, n, _ in fits if r == task)
-        own = [n for n in names if n.startswith("OfflineOptimizer")]
+        ordered = [*OWN, *(n for found in OWN_SEARCHES.values() for n in found)]
+        own = [n for n in ordered if n in names]
         peers = [n for n in names if n not in own]
         entries = [entry_of(fits, task, about(task), name) for name in own]
         others = [entry_of(fits, task, about(task), name) for name in sorted(peers)]
