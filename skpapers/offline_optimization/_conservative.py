@@ -13,6 +13,7 @@ from skpapers.offline_optimization._regressor import (
     SHARPNESS_CONSTRAINTS,
     SharpnessRegularizedRegressor,
 )
+from skpapers.offline_optimization._searches._conservative import STEP_SIZE_OF_LOGITS
 from skpapers.utils._sklearn import Interval
 
 __all__ = ["ConservativeRegressor"]
@@ -25,7 +26,10 @@ CONSERVATIVE_CONSTRAINTS: dict[str, list] = {
     "ascent_step_size": [Interval(Real, 0, None, closed="left")],
 }
 INHERITED = SharpnessRegularizedRegressor._parameter_constraints
-FOR_CATEGORIES = {"overestimation_limit": 2.0, "ascent_step_size": 2.0}
+FOR_CATEGORIES = {
+    "overestimation_limit": 2.0,
+    "ascent_step_size": STEP_SIZE_OF_LOGITS,
+}
 OF_ENSEMBLES = ("loss", "n_estimators", "bootstrap")
 
 
